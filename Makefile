@@ -1,0 +1,48 @@
+# Every target works on a fresh clone: what is missing is installed into .venv first.
+PYTHON3 ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check table bench golden lock clean install
+.DEFAULT_GOAL := demo
+
+install: $(INSTALLED)
+
+# torch and torchvision must come from one index: uv takes both from the lock file, by hash.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with make PYTHON3=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON3) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(INSTALLED)  ## score the two shipped checkpoints, show the leaderboard
+	$(BIN)/rbs demo
+
+check: $(INSTALLED)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check  ## the same, and the tests
+	$(BIN)/pytest --cov
+
+golden: $(INSTALLED)  ## the checks that take too long for every change
+	$(BIN)/pytest -m "slow or not slow" --timeout 3600
+
+table: $(INSTALLED)  ## make the tables of the leaderboard from its records
+	$(BIN)/rbs leaderboard build
+
+bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
+	$(BIN)/python -m benchmarks.predict
+
+lock: $(INSTALLED)  ## choose newer versions for requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --group dev \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	! grep -E '://' requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build rbs-demo bench-results
