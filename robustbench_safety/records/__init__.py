@@ -1,0 +1,67 @@
+"""The frozen types that everything else passes around. They import nothing of this package but each other."""
+
+from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.dataset import (
+    Archive,
+    BuiltinLayout,
+    CifarPickleLayout,
+    ClassSubset,
+    Condition,
+    ConditionGroup,
+    ConditionKind,
+    DatasetManifest,
+    GeneratedLayout,
+    ImageFolderLayout,
+    LabelSpace,
+    NpyLayout,
+)
+from robustbench_safety.records.model import CheckpointInfo, ModelFile, ModelSpec, Precision, Preprocessing
+from robustbench_safety.records.score import (
+    ConditionScore,
+    Curves,
+    Environment,
+    Score,
+    ScoreInterval,
+    ScoreRecord,
+    SuiteReference,
+    Timings,
+    Verification,
+)
+from robustbench_safety.records.suite import Aggregate, Attack, Cell, Suite, pixel_fraction
+
+__all__ = [
+    "Aggregate",
+    "Archive",
+    "Attack",
+    "BuiltinLayout",
+    "Cell",
+    "CheckpointInfo",
+    "CifarPickleLayout",
+    "ClassSubset",
+    "Condition",
+    "ConditionGroup",
+    "ConditionKind",
+    "ConditionScore",
+    "Curves",
+    "DatasetManifest",
+    "Digest",
+    "Environment",
+    "GeneratedLayout",
+    "ImageFolderLayout",
+    "LabelSpace",
+    "ModelFile",
+    "ModelSpec",
+    "Name",
+    "NpyLayout",
+    "Precision",
+    "Preprocessing",
+    "Record",
+    "Score",
+    "ScoreInterval",
+    "ScoreRecord",
+    "Suite",
+    "SuiteReference",
+    "Timings",
+    "Verification",
+    "pixel_fraction",
+]

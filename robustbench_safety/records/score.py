@@ -1,0 +1,167 @@
+"""What came out: scores, their intervals, and where they came from."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.dataset import Condition
+from robustbench_safety.records.model import ModelSpec, Precision
+
+__all__ = [
+    "ConditionScore",
+    "Curves",
+    "Environment",
+    "RowKind",
+    "Score",
+    "ScoreInterval",
+    "ScoreRecord",
+    "SuiteReference",
+    "Timings",
+    "Verification",
+]
+
+Direction = Literal["lower", "higher"]
+RowKind = Literal["verified", "recomputed", "self-reported", "reported", "partial"]
+
+
+class ScoreInterval(Record):
+    """Confidence interval of a score."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+class Score(Record):
+    """One number of a record: a cell or an aggregate."""
+
+    value: float | None
+    """Fraction unless ``unit`` says otherwise; None where it could not be measured."""
+    n: int = Field(ge=0)
+    """Source images (or clips) behind it; for anomaly detection the in-distribution ones."""
+    n_out: int | None = None
+    """Out-of-distribution images; for anomaly detection alone."""
+    interval: ScoreInterval | None
+    unit: Literal["fraction", "nats", "score"]
+    """``fraction`` is shown as percent, ``nats`` and ``score`` (Brier, 0 to 2) as they are."""
+    direction: Direction
+    """Which way is good."""
+    reason: str | None = None
+    """Why there is no value."""
+
+    @model_validator(mode="after")
+    def _null_has_a_reason(self) -> Self:
+        if (self.value is None) != (self.reason is not None):
+            raise ValueError("a score has either a value or a reason why there is none")
+        return self
+
+
+class ConditionScore(Record):
+    """The value of a cell on one of its conditions."""
+
+    condition: Condition
+    value: float
+    n: int = Field(gt=0)
+    interval: ScoreInterval | None
+    chance: float | None = None
+    """What a detector without skill would reach; for AUPR, which moves with the share of OOD images."""
+
+
+class SuiteReference(Record):
+    """Which suite, exactly."""
+
+    name: Name
+    version: int
+    digest: Digest
+
+
+class Environment(Record):
+    """Everything about the machine and the libraries that can move a prediction."""
+
+    package: str
+    commit: str | None
+    python: str
+    libraries: dict[str, str]
+    machine: str
+    device: str
+    device_name: str
+    precision: Precision
+    tf32: bool
+    threads: int
+    batch_size: int
+    decoder: str
+
+
+class Timings(Record):
+    """Times of a run; left out of the digest."""
+
+    finished: str
+    """Date and time in UTC, ISO 8601, at which the last condition was stored."""
+    seconds: float
+    """Spent on predicting, all conditions together."""
+    images_per_second: float
+
+
+class Curves(Record):
+    """Curves a reader wants to see, drawn from the clean condition and the OOD sets."""
+
+    reliability: dict[str, tuple[tuple[int, float | None, float | None], ...]] = {}
+    """By cell: (n, mean confidence, accuracy) in 15 equal bins of confidence."""
+    risk_coverage: dict[str, tuple[float, ...]] = {}
+    """By cell: error rate among the most confident 1 %, 2 % ... 100 %."""
+    ood_histogram: dict[str, tuple[tuple[float, float], tuple[int, ...], tuple[int, ...]]] = {}
+    """By cell: (range of scores), 50 counts in-distribution, 50 counts out of distribution."""
+
+
+class Verification(Record):
+    """Who stands for the numbers."""
+
+    kind: Literal["verified", "recomputed", "self-reported"]
+    by: str
+    at: str
+
+
+class ScoreRecord(Record):
+    """One model on one suite. Immutable: a correction is a new record that names the one it supersedes."""
+
+    schema_version: Literal[1]
+    slug: Name
+    display_name: str
+    suite: SuiteReference
+    model: ModelSpec
+    seed: int
+    limit: int | None
+    """Source images taken of each dataset; None for all."""
+    status: Literal["complete", "partial"]
+    partial_because: tuple[str, ...] = ()
+    columns: tuple[Name, ...]
+    beside: tuple[Name, ...]
+    scores: dict[str, Score]
+    conditions: dict[str, tuple[ConditionScore, ...]]
+    """By cell, in the suite's order."""
+    data_digests: dict[str, Digest]
+    """By condition."""
+    prediction_digests: dict[str, Digest]
+    """By condition."""
+    curves: Curves
+    environment: Environment
+    forward_passes: int
+    """Images sent through the network; a gradient step of an attack counts each image once more."""
+    verification: Verification
+    timings: Timings
+    supersedes: Digest | None = None
+
+    @property
+    def kind(self) -> RowKind:
+        """Kind of row on the leaderboard."""
+        return "partial" if self.status == "partial" else self.verification.kind
+
+    def digested_fields(self) -> dict[str, object]:
+        """Return what the digest covers: everything but times and timings."""
+        fields = self.model_dump(mode="json", exclude={"timings"})
+        del fields["verification"]["at"]
+        return fields

@@ -1,0 +1,119 @@
+"""What is measured: a suite of cells, and how cells make columns."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from robustbench_safety.records.base import Name, Record
+
+__all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Suite"]
+
+
+def _is_fraction(text: str) -> str:
+    value = pixel_fraction(text)
+    if not 0 < value <= 1:
+        raise ValueError("a share of the pixel range lies in (0, 1]")
+    return text
+
+
+def pixel_fraction(text: str) -> float:
+    """Return the value of ``"2/255"`` or ``"0.5/255"``: a share of the pixel range [0, 1]."""
+    top, _, bottom = text.partition("/")
+    return float(Fraction(top) / Fraction(bottom or "1"))
+
+
+#: A length in pixel space, as the papers write it: ``"2/255"``.
+PixelFraction = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(/[1-9]\d*)?$"), AfterValidator(_is_fraction)]
+
+
+class Attack(Record):
+    """Settings of an adversarial condition; lengths are shares of the pixel range [0, 1]."""
+
+    name: Literal["pgd"]
+    norm: Literal["linf"]
+    eps: PixelFraction
+    steps: int = Field(gt=0)
+    step: PixelFraction
+
+    def condition_name(self, seed: int) -> str:
+        """Return the name that tells this attack from every other: it carries each setting and the seed."""
+        eps, step = (value.replace("/", "_") for value in (self.eps, self.step))
+        return f"{self.name}-{self.norm}-eps{eps}-steps{self.steps}-step{step}-seed{seed}"
+
+
+class Cell(Record):
+    """One number: a metric on conditions of a dataset, averaged over the conditions."""
+
+    id: Name
+    dataset: Name
+    conditions: Literal["all"] | tuple[Name, ...] = "all"
+    """Names of conditions, each at all its levels, or all that the manifest has."""
+    metric: Name
+    subset: Name | None = None
+    """Class subset whose columns are selected before argmax and softmax."""
+    attack: Attack | None = None
+    """Attack made on the dataset's clean images."""
+    detector: Name | None = None
+    """OOD score; for metrics of anomaly detection alone."""
+    in_distribution: Name | None = None
+    """Dataset of the in-distribution images; for metrics of anomaly detection alone."""
+    options: dict[str, int | float | str] = {}
+    """Keyword arguments of the metric."""
+
+    @model_validator(mode="after")
+    def _detection_is_whole(self) -> Self:
+        if (self.detector is None) != (self.in_distribution is None):
+            raise ValueError("detector and in_distribution go together")
+        return self
+
+
+    def kind_of_number(self) -> tuple[object, ...]:
+        """Return what two cells must share to be averaged."""
+        return self.metric, sorted(self.options.items()), self.detector, self.in_distribution
+
+
+class Aggregate(Record):
+    """One number made of cells that measure the same in different places."""
+
+    id: Name
+    of: tuple[Name, ...] = Field(min_length=1)
+    reduce: Literal["mean"]
+
+
+class Suite(Record):
+    """``robustbench_safety/suites/<name>.yaml``: a benchmark."""
+
+    name: Name
+    version: int = Field(ge=1)
+    title: str
+    label_space: Name
+    seed: int = Field(ge=0)
+    """Of everything that is drawn: corruptions, attacks, bootstrap."""
+    cells: tuple[Cell, ...] = Field(min_length=1)
+    aggregates: tuple[Aggregate, ...] = ()
+    columns: tuple[Name, ...] = Field(min_length=1)
+    """Ids of the cells and aggregates that tables, gate and tolerances speak of."""
+    beside: tuple[Name, ...] = ()
+    """Ids shown beside the columns, never ranked by: a flip rate says little without the error."""
+
+    @model_validator(mode="after")
+    def _ids_are_known(self) -> Self:
+        cells = [cell.id for cell in self.cells]
+        ids = cells + [aggregate.id for aggregate in self.aggregates]
+        for name in ids:
+            if ids.count(name) > 1:
+                raise ValueError(f"id {name!r} is used twice")
+        for aggregate in self.aggregates:
+            for name in aggregate.of:
+                if name not in cells:
+                    raise ValueError(f"aggregate {aggregate.id!r} is made of unknown cell {name!r}")
+            kinds = [cell.kind_of_number() for cell in self.cells if cell.id in aggregate.of]
+            if any(kind != kinds[0] for kind in kinds):
+                raise ValueError(f"aggregate {aggregate.id!r} would average different metrics")
+        for name in (*self.columns, *self.beside):
+            if name not in ids:
+                raise ValueError(f"column {name!r} is no cell and no aggregate")
+        return self
