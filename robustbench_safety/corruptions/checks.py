@@ -1,0 +1,118 @@
+"""What ``corrupt`` and ``sequence`` accept; everything else is refused, never converted in silence."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustbench_safety.corruptions.severities import SIDES
+from robustbench_safety.errors import UnknownNameError, UsageError
+
+__all__ = [
+    "checked_images",
+    "checked_level",
+    "checked_name",
+    "checked_sample_ids",
+    "checked_seed",
+    "checked_variant",
+]
+
+
+def checked_variant(variant: str) -> str:
+    """Return ``variant`` if there are parameters of that name."""
+    if variant not in SIDES:
+        raise UnknownNameError.among("corruption variant", variant, SIDES)
+    return variant
+
+
+def checked_name(kind: str, name: str, known: Collection[str]) -> str:
+    """Return ``name`` if it is one of the ``known`` names of this ``kind``."""
+    if name not in known:
+        raise UnknownNameError.among(kind, name, known)
+    return name
+
+
+def checked_level(argument: str, level: int, highest: int, *, of: str) -> int:
+    """Return ``level`` as a plain int if it is a whole number from 1 to ``highest``."""
+    number = _whole(argument, level)
+    if not 1 <= number <= highest:
+        allowed = f"a whole number from 1 to {highest}" if highest > 1 else "1, the only one there is"
+        raise UsageError(f"{argument} of {of}", expected=allowed, found=str(number))
+    return number
+
+
+def checked_seed(seed: int) -> int:
+    """Return ``seed`` as a plain int."""
+    return _whole("seed", seed)
+
+
+def checked_images(images: NDArray[np.uint8] | torch.Tensor, variant: str) -> torch.Tensor:
+    """Return ``images`` as a tensor uint8 [N, H, W, 3] on the device where they are."""
+    if not isinstance(images, np.ndarray | torch.Tensor):
+        raise UsageError(
+            "images", expected="a NumPy array or a torch tensor", found=f"a {type(images).__name__}"
+        )
+    if images.dtype != (torch.uint8 if isinstance(images, torch.Tensor) else np.uint8):
+        raise UsageError(
+            "images",
+            expected="uint8 values from 0 to 255",
+            found=str(images.dtype),
+            fix="corrupt the stored 8-bit images, before any scaling or normalisation",
+        )
+    shape = tuple(images.shape)
+    side = SIDES[variant]
+    if problem := _shape_problem(shape, side):
+        raise UsageError(
+            "images",
+            expected=f"shape [N, {side}, {side}, 3] for variant {variant!r}",
+            found=str(shape),
+            fix=problem,
+        )
+    if isinstance(images, torch.Tensor):
+        return images
+    # torch shares memory with contiguous writable arrays only; a read-only memory map is copied.
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+
+
+def checked_sample_ids(sample_ids: Sequence[str] | None, n_samples: int) -> list[str]:
+    """Return one id an image as plain text; by default the index, "00000" and on."""
+    if sample_ids is None:
+        return [f"{index:05d}" for index in range(n_samples)]
+    # A single text is a sequence of texts too, and NumPy's text type would give another stream.
+    if isinstance(sample_ids, str) or not all(isinstance(sample_id, str) for sample_id in sample_ids):
+        found = "a single text" if isinstance(sample_ids, str) else "ids of another type"
+        raise UsageError("sample_ids", expected="a sequence of text, one an image", found=found)
+    if len(sample_ids) != n_samples:
+        raise UsageError("sample_ids", expected=f"{n_samples}, one an image", found=str(len(sample_ids)))
+    return [str(sample_id) for sample_id in sample_ids]
+
+
+def _whole(argument: str, value: int) -> int:
+    # NumPy's integers print otherwise than Python's and would give another stream.
+    if isinstance(value, bool | np.bool_):
+        raise UsageError(argument, expected="a whole number", found=str(value))
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(argument, expected="a whole number", found=repr(value)) from None
+
+
+def _shape_problem(shape: tuple[int, ...], side: int) -> str:
+    """Say what to do about ``shape``, or nothing if it is right."""
+    if len(shape) != 4:
+        if len(shape) == 3 and shape[-1] == 3:
+            return "add the batch axis: images[None]"
+        return "give a batch of RGB images with the channels last"
+    if shape[0] == 0:
+        return "give at least one image"
+    if shape[-1] != 3:
+        if shape[1] == 3:
+            return "move the channels to the end: images.transpose(0, 2, 3, 1), or permute for a tensor"
+        return "convert grey images and images with transparency to RGB"
+    if shape[1:3] != (side, side):
+        return "choose the variant of this size: parameters of another size make another corruption"
+    return ""

@@ -1,0 +1,61 @@
+"""Digital: what cameras and files do to a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+
+from robustbench_safety.corruptions.pixels import Streams, to_bytes, to_unit
+from robustbench_safety.corruptions.severities import Parameters
+
+__all__ = ["contrast", "jpeg_compression", "pixelate"]
+
+
+def contrast(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+    """Draw every channel towards its mean over the image; ``parameters`` is (factor,)."""
+    (factor,) = parameters
+    # NumPy's mean, whatever the device: it adds pixel after pixel, and the last bit of the sum decides where
+    # the result meets a whole grey level. The exact mean is 0.08 levels off the golden value of the tests.
+    mean = torch.from_numpy(to_unit(images.cpu()).numpy().mean(axis=(1, 2), keepdims=True)).to(images.device)
+    return to_bytes(to_unit(images).sub_(mean).mul_(factor).add_(mean))
+
+
+def pixelate(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+    """Shrink and enlarge with Pillow's box filter; ``parameters`` is (share of the side,)."""
+    (share,) = parameters
+    side = images.shape[1]
+    # int() and no round(): 0.9 of 32 pixels is 28.
+    small = int(side * share)
+
+    def shrink_and_enlarge(image: Image.Image) -> Image.Image:
+        box = Image.Resampling.BOX
+        return image.resize((small, small), box).resize((side, side), box)
+
+    return _each(images, shrink_and_enlarge)
+
+
+def jpeg_compression(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+    """Save as JPEG by Pillow and load again; ``parameters`` is (quality,).
+
+    The pixels depend on the JPEG library that Pillow was built with, by a few tenths of a grey level.
+    """
+    (quality,) = parameters
+
+    def save_and_load(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(quality))
+        return Image.open(file, formats=("JPEG",))
+
+    return _each(images, save_and_load)
+
+
+def _each(images: torch.Tensor, change: Callable[[Image.Image], Image.Image]) -> torch.Tensor:
+    """Apply ``change`` to the images one by one, on the CPU."""
+    changed = np.empty(images.shape, dtype=np.uint8)
+    for row, image in zip(changed, images.cpu().numpy(), strict=True):
+        row[:] = change(Image.fromarray(image))
+    return torch.from_numpy(changed).to(images.device)

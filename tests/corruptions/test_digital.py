@@ -1,0 +1,74 @@
+"""Contrast, pixelate and JPEG against one-image transcriptions and cases worked by hand."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from robustbench_safety.corruptions import corrupt
+
+FACTORS = [0.75, 0.5, 0.4, 0.3, 0.15]
+SMALL_SIDES = [30, 28, 27, 24, 20]
+QUALITIES = [80, 65, 58, 50, 40]
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_contrast_equals_the_one_image_transcription(photos: NDArray[np.uint8], severity: int) -> None:
+    for image, found in zip(photos, corrupt(photos, "contrast", severity), strict=True):
+        x = image / 255.0
+        means = np.mean(x, axis=(0, 1), keepdims=True)
+        expected = np.clip((x - means) * FACTORS[severity - 1] + means, 0, 1) * 255
+        np.testing.assert_array_equal(found, expected.astype(np.uint8))
+
+
+def test_contrast_of_two_levels_is_as_worked_by_hand() -> None:
+    # Half 10, half 201: mean 105.5. Half the distance: 57.75 and 153.25, truncated. The mean is the
+    # channel's own: a flat channel stays as it is, up to a level of truncation.
+    image = np.full((1, 32, 32, 3), 10, dtype=np.uint8)
+    image[:, 16:] = 201
+    image[..., 2] = 90
+    result = corrupt(image, "contrast", 2)
+    assert result[0, 0, 0, :2].tolist() == [57, 57]
+    assert result[0, 31, 0, :2].tolist() == [153, 153]
+    assert set(np.unique(result[..., 2])) <= {89, 90}
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_pixelate_is_two_box_resizes_by_pillow(photos: NDArray[np.uint8], severity: int) -> None:
+    side = SMALL_SIDES[severity - 1]
+    for image, found in zip(photos, corrupt(photos, "pixelate", severity), strict=True):
+        small = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
+        expected = np.asarray(small.resize((32, 32), Image.Resampling.BOX))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_pixelate_leaves_no_more_rows_than_the_small_picture_has(
+    photos: NDArray[np.uint8], severity: int
+) -> None:
+    result = corrupt(photos[:1], "pixelate", severity)[0]
+    new_rows = 1 + (result[1:] != result[:-1]).any(axis=(1, 2)).sum()
+    assert new_rows <= SMALL_SIDES[severity - 1]
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_jpeg_compression_saves_at_its_quality_and_loads_again(
+    photos: NDArray[np.uint8], severity: int
+) -> None:
+    for image, found in zip(photos, corrupt(photos, "jpeg_compression", severity), strict=True):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, format="JPEG", quality=QUALITIES[severity - 1])
+        np.testing.assert_array_equal(found, np.asarray(Image.open(file).convert("RGB")))
+
+
+def test_jpeg_compression_loses_more_at_every_severity(photos: NDArray[np.uint8]) -> None:
+    losses = [
+        np.square(corrupt(photos, "jpeg_compression", severity).astype(float) - photos).mean()
+        for severity in range(1, 6)
+    ]
+    assert losses == sorted(losses)
+    assert losses[0] > 0
