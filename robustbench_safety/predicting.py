@@ -1,0 +1,327 @@
+"""The only loop that sends images through a network: model and condition to stored predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustbench_safety.attacks import attack_batch, passes_per_image
+from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited, stored_digest
+from robustbench_safety.devices import forward_context, to_pixels
+from robustbench_safety.errors import DataError, IncompatiblePredictionsError, ModelError
+from robustbench_safety.files import atomic_path, digest_of
+from robustbench_safety.labels import load_label_space
+from robustbench_safety.models import Model
+from robustbench_safety.predictions import (
+    AttackOutcome,
+    Columns,
+    PredictionsHeader,
+    Run,
+    Values,
+    written,
+)
+from robustbench_safety.records import Attack, Condition
+from robustbench_safety.summary import summarize
+
+__all__ = ["Job", "first_image", "predict", "prepare"]
+
+#: Frames read at a time for sequences, in batches: whole clips must fill the network's batches.
+_BATCHES_IN_A_BLOCK = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One condition, opened and checked, ready to be predicted."""
+
+    condition: Condition
+    dataset: Dataset
+    reader: Reader
+    indices: NDArray[np.int64]
+    """Samples taken, in manifest order."""
+    label_keys: list[str]
+    attack: Attack | None
+    columns: Columns
+    seed: int
+    limit: int | None
+
+    @property
+    def images(self) -> int:
+        """Images that are sent through the network once (for an attack: predicted once)."""
+        return len(self.indices) * self.reader.frames
+
+
+def prepare(
+    dataset: Dataset,
+    condition: Condition,
+    *,
+    attack: Attack | None = None,
+    columns: Columns = "logits",
+    seed: int = 0,
+    limit: int | None = None,
+) -> Job:
+    """Open a condition and check names, counts and labels; no pixel is read.
+
+    Raises:
+        DataError: The data are not what the manifest says.
+    """
+    reader = dataset.open(condition, seed=seed)
+    return Job(
+        condition=condition,
+        dataset=dataset,
+        reader=reader,
+        indices=limited(reader.labels, limit, class_sorted=reader.class_sorted),
+        label_keys=dataset.label_keys(reader),
+        attack=attack,
+        columns=columns,
+        seed=seed,
+        limit=limit,
+    )
+
+
+def first_image(model: Model, job: Job) -> torch.Tensor:
+    """Return the first image of a job as the network will see it: [H, W, 3], uint8 or float32 in [0, 1]."""
+    loader = _loader(model, job, block=1, workers=1, indices=job.indices[:1])
+    return next(iter(loader)).images[0]
+
+
+def predict(
+    model: Model, job: Job, run: Run, *, workers: int = 2, advance: Callable[[int], None] = lambda _: None
+) -> PredictionsHeader:
+    """Predict one condition into the run folder, or return what is already there.
+
+    Args:
+        model: Its network is on the run's device, in eval mode.
+        job: What to predict.
+        run: Where to, and with which batch size and precision.
+        workers: Threads that decode images.
+        advance: Called with the number of images done since the last call.
+
+    Raises:
+        DataError: An image cannot be decoded; the file is named.
+        ModelError: A logit is not finite; the samples are named. Nothing is written.
+        IncompatiblePredictionsError: What is there was made from something else.
+        StorageError: The run folder cannot be written.
+    """
+    expected = _expected_fields(model, job, run)
+    there = run.finished(expected, job.condition)
+    if there is not None:
+        _check_same_data(job, there, run.path(job.condition))
+        advance(job.images)
+        return there
+    passes = _Passes(model, job, run, workers)
+    path = run.path(job.condition)
+    started = time.perf_counter()
+    chunks = path.with_suffix(".chunks")
+    with written(path, frames=job.reader.frames) as writer:
+        rows = passes.plain() if job.attack is None else passes.adversarial(chunks, expected)
+        for ids, labels, values in rows:
+            writer.append(ids, labels, values)
+            advance(len(labels))
+        header = PredictionsHeader.model_validate(
+            {
+                **expected,
+                "condition": job.condition,
+                "environment": run.info.environment,
+                "frames": job.reader.frames,
+                "label_space": model.spec.label_space,
+                "n": len(job.indices),
+                "n_classes": model.n_classes,
+                "data_digest": passes.data_digest(),
+                "predictions_digest": writer.digest(),
+                "source_stamp": job.reader.stamp(),
+                "decoder": job.reader.decoder,
+                "attack": passes.attack_outcome(),
+                "forward_passes": job.images * (1 if job.attack is None else passes_per_image(job.attack)),
+                "seconds": round(passes.seconds_before + time.perf_counter() - started, 3),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+        writer.finish(header)
+    shutil.rmtree(chunks, ignore_errors=True)
+    return header
+
+
+def _expected_fields(model: Model, job: Job, run: Run) -> dict[str, object]:
+    """Return the header fields that say what predictions were made from."""
+    return {
+        "schema_version": 1,
+        "condition": job.condition.model_dump(mode="json"),
+        "columns": job.columns,
+        "model_digest": digest_of(model.spec),
+        "manifest_digest": digest_of(job.dataset.scored_fields()),
+        "preprocessing_digest": digest_of(model.spec.preprocessing),
+        "seed": job.seed,
+        "limit": job.limit,
+        "environment": run.info.environment.model_dump(mode="json"),
+    }
+
+
+def _check_same_data(job: Job, header: PredictionsHeader, path: Path) -> None:
+    """Refuse finished predictions of data that have changed since. Copied files only look changed."""
+    if header.source_stamp == job.reader.stamp():
+        return
+    digest = stored_digest(job.reader, job.indices, job.label_keys)
+    if job.attack is not None:
+        digest = _attack_digest(digest, job.attack, job.seed)
+    if digest != header.data_digest:
+        raise IncompatiblePredictionsError(
+            f"{path} was made from other data than those at hand",
+            expected=f"data digest {digest}",
+            found=header.data_digest,
+            fix="remove the run folder, or name another with --predictions",
+        )
+
+
+def _attack_digest(source: str, attack: Attack, seed: int) -> str:
+    return digest_of({"source": source, "attack": attack.model_dump(mode="json"), "seed": seed})
+
+
+Rows = tuple[Sequence[str], NDArray[np.int64], Values]
+
+
+class _Passes:
+    """The forward passes of one job."""
+
+    def __init__(self, model: Model, job: Job, run: Run, workers: int) -> None:
+        self._model, self._job = model, job
+        self._environment = run.info.environment
+        self._device = torch.device(self._environment.device)
+        self._batch = self._environment.batch_size
+        self._labels = _labels_in_model(model, job)
+        frames = job.reader.frames
+        block = self._batch if frames == 1 else max(1, _BATCHES_IN_A_BLOCK * self._batch // frames)
+        self._loader = _loader(model, job, block=block, workers=workers, indices=job.indices)
+        self._perturbed: str | None = None
+        self.seconds_before = 0.0
+
+    def data_digest(self) -> str:
+        digest = self._loader.data_digest()
+        attack = self._job.attack
+        return digest if attack is None else _attack_digest(digest, attack, self._job.seed)
+
+    def attack_outcome(self) -> AttackOutcome | None:
+        if self._job.attack is None or self._perturbed is None:
+            return None
+        return AttackOutcome(
+            settings=self._job.attack,
+            source_data_digest=self._loader.data_digest(),
+            perturbed_digest=self._perturbed,
+        )
+
+    def plain(self) -> Iterator[Rows]:
+        """Yield the rows of each block of clean, corrupted or sequence images."""
+        for _, ids, labels, images in self._blocks():
+            parts = [
+                self._forward(to_pixels(part, self._device), labels[first : first + len(part)], ids, first)
+                for first, part in _split(images, self._batch)
+            ]
+            yield ids, labels, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def adversarial(self, folder: Path, expected: dict[str, object]) -> Iterator[Rows]:
+        """Yield the rows of each batch of adversarial images; a finished batch is kept and not done again."""
+        attack = self._job.attack
+        assert attack is not None  # noqa: S101  # the caller's branch
+        key = digest_of(expected)
+        hasher = hashlib.sha256()
+        for start, ids, labels, images in self._blocks():
+            chunk = folder / f"{start:08d}.npz"
+            done = _read_chunk(chunk, key)
+            if done is None:
+                began = time.perf_counter()
+                pixels = to_pixels(images, self._device)
+                target = torch.from_numpy(labels).to(self._device)
+                adversarial = attack_batch(
+                    self._model.network, pixels, target, attack, sample_ids=ids, seed=self._job.seed
+                )
+                values = self._forward(adversarial, labels, ids, 0)
+                perturbed = adversarial.contiguous(memory_format=torch.contiguous_format).cpu().numpy()
+                digest = hashlib.sha256(perturbed.astype("<f4", copy=False).tobytes()).hexdigest()
+                _write_chunk(chunk, key, digest, time.perf_counter() - began, values)
+            else:
+                digest, seconds, values = done
+                self.seconds_before += seconds
+            hasher.update(bytes.fromhex(digest))
+            yield ids, labels, values
+        self._perturbed = hasher.hexdigest()
+
+    def _blocks(self) -> Iterator[tuple[int, list[str], NDArray[np.int64], torch.Tensor]]:
+        frames, ids = self._job.reader.frames, self._job.reader.sample_ids
+        for block in self._loader:
+            indices = self._job.indices[block.start : block.start + block.samples]
+            labels = np.repeat(self._labels[indices], frames)
+            yield block.start, [ids[i] for i in indices], labels, block.images
+
+    def _forward(
+        self, pixels: torch.Tensor, labels: NDArray[np.int64], ids: Sequence[str], first: int
+    ) -> Values:
+        with torch.inference_mode(), forward_context(self._device, self._environment.precision):
+            logits = self._model.network(pixels)
+        logits = logits.float()
+        if not torch.isfinite(logits).all():
+            rows = (~torch.isfinite(logits)).any(dim=1).nonzero().flatten().tolist()
+            names = [ids[(first + row) // self._job.reader.frames] for row in rows]
+            raise ModelError(
+                f"the network gives logits that are not finite on {self._job.condition.path}",
+                expected="finite logits",
+                found=f"NaN or infinity for {len(rows)} of {len(pixels)} images of a batch: "
+                + ", ".join(names[:10]),
+                fix="check the weights, or run in float32",
+            )
+        if self._job.columns == "summary":
+            return summarize(logits, torch.from_numpy(labels).to(logits.device))
+        return {"logits": logits.cpu().numpy()}
+
+
+def _loader(model: Model, job: Job, *, block: int, workers: int, indices: NDArray[np.int64]) -> Loader:
+    transform = Transform(model.spec.preprocessing, pre_cropped=job.dataset.manifest.pre_cropped)
+    return Loader(job.reader, indices, job.label_keys, transform, block=block, workers=workers)
+
+
+def _split(images: torch.Tensor, size: int) -> Iterator[tuple[int, torch.Tensor]]:
+    for first in range(0, len(images), size):
+        yield first, images[first : first + size]
+
+
+def _labels_in_model(model: Model, job: Job) -> NDArray[np.int64]:
+    """Return the label of every sample as an index of the model's label space; joined by class key."""
+    index = {key: i for i, key in enumerate(load_label_space(
+        model.spec.label_space, beside=job.dataset.data.beside).classes)}  # fmt: skip
+    unknown = sorted({key for key in job.label_keys if key and key not in index})
+    if unknown:
+        raise DataError(
+            f"{job.dataset.name} has classes that the model does not know",
+            expected=f"classes of {model.spec.label_space}",
+            found=f"{len(unknown)} others, e.g. {unknown[0]!r}",
+        )
+    return np.array([index[key] if key else -1 for key in job.label_keys], dtype=np.int64)
+
+
+# ----------------------------------------------------------------------------- finished batches of attacks
+
+
+def _write_chunk(path: Path, key: str, digest: str, seconds: float, values: Values) -> None:
+    note = {"note_key": np.array(key), "note_digest": np.array(digest), "note_seconds": np.array(seconds)}
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, **note, **values)
+
+
+def _read_chunk(path: Path, key: str) -> tuple[str, float, Values] | None:
+    """Return what a finished batch holds; None where it is absent, damaged, or of another run."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if str(content["note_key"]) != key:
+                return None
+            values = {name: content[name] for name in content.files if not name.startswith("note_")}
+            return str(content["note_digest"]), float(content["note_seconds"]), values
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None

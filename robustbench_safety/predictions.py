@@ -1,0 +1,391 @@
+"""Stored predictions: one Parquet file for each (model, condition), written once, whole and atomically.
+
+A run folder is ``<predictions>/<slug>--<8 of sha256(model, preprocessing, precision, device)>`` (a limit or a seed
+of one's own adds its name). It holds ``run.json``, which says what was asked and on what machine, and the files of
+the conditions. A file whose header does not match what is asked now is refused, never mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
+from robustbench_safety.files import atomic_path, digest_of, read_json, write_json
+from robustbench_safety.records import (
+    Attack,
+    Condition,
+    Digest,
+    Environment,
+    ModelSpec,
+    Name,
+    Record,
+)
+
+__all__ = [
+    "AttackOutcome",
+    "Columns",
+    "Predictions",
+    "PredictionsHeader",
+    "PredictionsWriter",
+    "Run",
+    "RunInfo",
+    "read_header",
+    "read_predictions",
+]
+
+Columns = Literal["logits", "summary"]
+Values = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]
+
+_HEADER_KEY = b"robustbench_safety"
+#: Rows kept in memory before they go to the file: at 1,000 classes 16 MB of logits.
+_ROWS_IN_MEMORY = 4096
+
+
+class AttackOutcome(Record):
+    """What an adversarial condition was made of."""
+
+    settings: Attack
+    source_data_digest: Digest
+    """Data digest of the clean images."""
+    perturbed_digest: Digest
+    """sha256 over the perturbed pixels of every image, float32 NCHW, in manifest order."""
+
+
+class PredictionsHeader(Record):
+    """What a file of predictions says of itself."""
+
+    schema_version: Literal[1]
+    condition: Condition
+    columns: Columns
+    label_space: Name
+    """Of the model: what ``label`` indexes."""
+    n: int
+    """Samples (or clips)."""
+    frames: int
+    """Rows for each sample; 1 but in sequences."""
+    n_classes: int
+    model_digest: Digest
+    manifest_digest: Digest
+    preprocessing_digest: Digest
+    seed: int
+    limit: int | None
+    data_digest: Digest
+    predictions_digest: Digest
+    """sha256 over the columns: ids, frames, labels and values."""
+    source_stamp: str
+    """Cheap digest of the source files' names, sizes and times: tells whether data may have changed since."""
+    decoder: str
+    attack: AttackOutcome | None
+    environment: Environment
+    forward_passes: int
+    seconds: float
+    finished: str
+
+
+class RunInfo(Record):
+    """``run.json``: what was asked, and on what machine."""
+
+    schema_version: Literal[1]
+    slug: Name
+    display_name: str
+    model: ModelSpec
+    seed: int
+    limit: int | None
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The predictions of one model on one condition, rows in manifest order (and frame order)."""
+
+    header: PredictionsHeader
+    sample_ids: list[str]
+    """Of each sample, not each row: n."""
+    labels: NDArray[np.int64]
+    """Of each row; -1 for out-of-distribution images: [n * frames]."""
+    values: Values
+    """``logits`` [rows, K], or the columns of a summary."""
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """Class of the largest logit, of equal ones the lowest index: [rows]."""
+        if "logits" in self.values:
+            return self.values["logits"].argmax(axis=1).astype(np.int64)
+        return self.values["top_classes"][:, 0].astype(np.int64)
+
+    @cached_property
+    def correct(self) -> NDArray[np.float64]:
+        """1 where right, else 0: [rows]."""
+        return (self.predicted == self.labels).astype(np.float64)
+
+    def logits(self) -> NDArray[np.float64]:
+        """Return the logits [rows, K].
+
+        Raises:
+            IncompatiblePredictionsError: Only a summary was stored.
+        """
+        if "logits" not in self.values:
+            raise IncompatiblePredictionsError(
+                f"{self.header.condition.path}: only a summary of the logits was stored",
+                expected="logits",
+                found="summary",
+                fix="choose a metric that a summary can give",
+            )
+        return self.values["logits"].astype(np.float64)
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+class PredictionsWriter:
+    """Appends rows to one file; nothing of it is seen until :func:`written` has ended well."""
+
+    def __init__(self, path: Path, *, frames: int) -> None:
+        self._path, self._frames = path, frames
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._hashers: dict[str, hashlib._Hash] = {}
+
+    def append(self, sample_ids: Sequence[str], labels: NDArray[np.int64], values: Values) -> None:
+        """Append the rows of whole samples: ``frames`` rows for each id."""
+        rows = len(labels)
+        ids = np.repeat(np.asarray(sample_ids, dtype=object), self._frames)
+        columns: dict[str, pa.Array] = {"sample_id": pa.array(ids, pa.string())}
+        plain: dict[str, NDArray[np.generic]] = {}
+        if self._frames > 1:
+            plain["frame"] = np.tile(np.arange(self._frames, dtype=np.int16), rows // self._frames)
+        plain |= {"label": labels.astype(np.int32), **values}
+        self._hash("sample_id", "".join(f"{name}\n" for name in sample_ids).encode())
+        for name, array in plain.items():
+            whole = np.ascontiguousarray(array)
+            self._hash(name, whole.astype(whole.dtype.newbyteorder("<"), copy=False).tobytes())
+            columns[name] = _to_arrow(whole)
+        self._waiting.append(pa.table(columns))
+        if sum(table.num_rows for table in self._waiting) >= _ROWS_IN_MEMORY:
+            self._flush()
+
+    def digest(self) -> str:
+        """Return the digest over all columns appended so far."""
+        return digest_of({name: hasher.hexdigest() for name, hasher in self._hashers.items()})
+
+    def finish(self, header: PredictionsHeader) -> None:
+        """Write what is left and the header."""
+        self._flush()
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({_HEADER_KEY: header.model_dump_json()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _hash(self, column: str, content: bytes) -> None:
+        self._hashers.setdefault(column, hashlib.sha256()).update(content)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting).combine_chunks()
+        if self._writer is None:
+            # Logits hardly repeat: a dictionary of them costs time and gains nothing.
+            text = [name for name in table.column_names if name in ("sample_id", "label", "frame")]
+            self._writer = pq.ParquetWriter(
+                self._path, table.schema, compression="zstd", compression_level=1, use_dictionary=text
+            )
+        self._writer.write_table(table)
+        self._waiting = []
+
+
+@contextmanager
+def written(path: Path, *, frames: int) -> Iterator[PredictionsWriter]:
+    """Give a writer whose file appears at ``path`` when the block ends well, and not at all when it does not."""
+    with atomic_path(path) as temporary:
+        writer = PredictionsWriter(temporary, frames=frames)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+def _to_arrow(array: NDArray[np.generic]) -> pa.Array:
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def read_header(path: Path) -> PredictionsHeader:
+    """Return the header of a file of predictions.
+
+    Raises:
+        FileFormatError: It is no such file.
+    """
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise _not_predictions(path, str(error)) from error
+    if _HEADER_KEY not in metadata:
+        raise _not_predictions(path, "a Parquet file without our header")
+    try:
+        return PredictionsHeader.model_validate_json(metadata[_HEADER_KEY])
+    except ValueError as error:
+        raise _not_predictions(path, "a header of another version") from error
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read one file of predictions and check it against the digest in its header.
+
+    Raises:
+        FileFormatError: It is no such file, or its content was changed.
+    """
+    header = read_header(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _not_predictions(path, str(error)) from error
+    ids: list[str] = table.column("sample_id").to_pylist()[:: header.frames]
+    arrays = {name: _to_numpy(table.column(name)) for name in table.column_names if name != "sample_id"}
+    digests = {"sample_id": "".join(f"{name}\n" for name in ids).encode()}
+    digests |= {name: array.tobytes() for name, array in arrays.items()}
+    found = digest_of({name: hashlib.sha256(content).hexdigest() for name, content in digests.items()})
+    if found != header.predictions_digest:
+        raise FileFormatError(
+            f"{path}: the predictions are not those that were written",
+            expected=f"digest {header.predictions_digest}",
+            found=found,
+            fix="remove the file and predict again",
+        )
+    values = {name: array for name, array in arrays.items() if name not in ("frame", "label")}
+    return Predictions(
+        header=header, sample_ids=ids, labels=arrays["label"].astype(np.int64), values=values
+    )
+
+
+def _to_numpy(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # an empty or still chunked column, depending on the version
+        whole = pa.concat_arrays(whole.chunks)
+    if pa.types.is_fixed_size_list(whole.type):
+        flat = whole.flatten().to_numpy(zero_copy_only=False)
+        width: int = whole.type.list_size
+        out: NDArray[np.generic] = flat.reshape(-1, width)
+        return out
+    plain: NDArray[np.generic] = whole.to_numpy(zero_copy_only=False)
+    return plain
+
+
+def _not_predictions(path: Path, found: str) -> FileFormatError:
+    return FileFormatError(
+        f"{path} is not a file of predictions", found=found, fix="remove it and predict again"
+    )
+
+
+# -------------------------------------------------------------------------------------------------- runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder and what it was made for."""
+
+    folder: Path
+    info: RunInfo
+
+    @staticmethod
+    def folder_name(slug: str, spec: ModelSpec, *, precision: str, device: str) -> str:
+        """Return ``<slug>--<8 hex digits>``: another model, preprocessing, precision or device, another folder."""
+        key = {"model": spec.model_dump(mode="json"), "precision": precision, "device": device}
+        return f"{slug}--{digest_of(key)[:8]}"
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """Open an existing run folder."""
+        path = folder / "run.json"
+        if not path.is_file():
+            raise FileFormatError(
+                f"{folder} is not a run folder",
+                expected="a folder with run.json in it",
+                found="no such folder" if not folder.is_dir() else "no run.json",
+                fix="name the folder that `rbs score` printed",
+            )
+        return cls(folder=folder, info=read_json(path, RunInfo))
+
+    @classmethod
+    def resume_or_start(cls, folder: Path, info: RunInfo) -> Run:
+        """Open the run folder, checking that it was made for the same; or make it.
+
+        Raises:
+            IncompatiblePredictionsError: It was made with other settings, libraries or hardware.
+        """
+        path = folder / "run.json"
+        if not path.exists():
+            write_json(path, info)
+            return cls(folder=folder, info=info)
+        run = cls.load(folder)
+        _refuse_difference(folder, _comparable(run.info), _comparable(info))
+        return run
+
+    def path(self, condition: Condition) -> Path:
+        """Return where the predictions on a condition lie."""
+        return self.folder / f"{condition.path}.parquet"
+
+    def finished(self, expected: Mapping[str, object], condition: Condition) -> PredictionsHeader | None:
+        """Return the header of a finished condition, None if it is not there.
+
+        Raises:
+            IncompatiblePredictionsError: It was made from something else than ``expected`` (header fields).
+        """
+        path = self.path(condition)
+        if not path.exists():
+            return None
+        header = read_header(path)
+        found = header.model_dump(mode="json", include=set(expected))
+        _refuse_difference(path, found, dict(expected))
+        return header
+
+
+def _comparable(info: RunInfo) -> dict[str, object]:
+    """Return the fields that two sessions of one run must share."""
+    fields = info.model_dump(mode="json", exclude={"display_name"})
+    # A commit that changes no version changes no prediction; developers resume across commits.
+    del fields["environment"]["commit"]
+    return fields
+
+
+def _refuse_difference(where: Path, found: dict[str, object], expected: dict[str, object]) -> None:
+    if found == expected:
+        return
+    name, old, new = next(_differences(found, expected))
+    raise IncompatiblePredictionsError(
+        f"{where} was made from something else: {name}",
+        expected=str(new),
+        found=str(old),
+        fix="remove the folder, or keep these predictions and name another folder with --predictions",
+    )
+
+
+def _differences(
+    found: Mapping[str, object], expected: Mapping[str, object], at: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    for key in sorted({*found, *expected}):
+        old, new = found.get(key), expected.get(key)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{at}{key}.")
+        else:
+            yield f"{at}{key}", old, new
