@@ -73,8 +73,9 @@ def rotate(
 ) -> Iterator[torch.Tensor]:
     """Yield images that turn clockwise by a degree a frame; ``parameters`` is (middle frame,).
 
-    Bilinear and truncated, black coming in, as Pillow does it. A slip that is kept, of the torchvision of
-    2018 through which the authors called Pillow: the centre lies half a pixel right of and below the middle.
+    Bilinear about the middle of the image and truncated, black coming in, as Pillow does it. (torchvision of
+    2018, through which the authors called Pillow, is recalled to have set the centre half a pixel right of and
+    below the middle; unverified, so not copied: docs/traps.md.)
     """
     (middle,) = parameters
     n, height, width, channels = images.shape
@@ -87,7 +88,7 @@ def rotate(
 def _turn(pixels: torch.Tensor, *, height: int, width: int, degrees: float) -> torch.Tensor:
     """Rotate ``pixels``, float64 [N, height * width, C] in 0..255, clockwise."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    centre_x, centre_y = width * 0.5 + 0.5, height * 0.5 + 0.5
+    centre_x, centre_y = width * 0.5, height * 0.5
     # Where each pixel of the result comes from; the middle of a pixel is at its index plus a half.
     index = torch.arange(height * width, device=pixels.device)
     x = (index % width).double() + (0.5 - centre_x)

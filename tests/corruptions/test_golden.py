@@ -44,7 +44,7 @@ PINNED = {
         "sequence gaussian_noise": 0x30B8476D,
         "sequence brightness": 0x84AF4F06,
         "sequence translate": 0xED5034C4,
-        "sequence rotate": 0x275392E9,
+        "sequence rotate": 0x5FDA929C,
     },
 }
 
