@@ -1,0 +1,87 @@
+"""Metrics: plain functions from arrays to numbers, with float64 inside and no model in sight.
+
+A value that does not exist is an ``UndefinedMetricError``, never 0 or NaN, and the order of the samples
+never matters (but for ties in the ``_hendrycks`` functions, which keep the published sort).
+"""
+
+from robustbench_safety.metrics.accuracy import (
+    RiskCoverageCurve,
+    aurc,
+    aurra,
+    error_detection_auroc,
+    error_rate,
+    excess_aurc,
+    risk_coverage_curve,
+    top_k_error,
+)
+from robustbench_safety.metrics.calibration import (
+    maximum_calibration_error,
+    maximum_calibration_error_hendrycks,
+    mean_absolute_calibration_error,
+    mean_absolute_calibration_error_hendrycks,
+    rms_calibration_error,
+    rms_calibration_error_hendrycks,
+)
+from robustbench_safety.metrics.calibration_intervals import ece_interval, rms_calibration_interval
+from robustbench_safety.metrics.consistency import flip_rate, flips_per_clip
+from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr
+from robustbench_safety.metrics.detection_intervals import aupr_interval, auroc_interval, fpr_interval
+from robustbench_safety.metrics.intervals import (
+    Interval,
+    PairedDifference,
+    bootstrap_interval,
+    clopper_pearson_interval,
+    paired_difference,
+    two_sample_bootstrap_interval,
+    wilson_interval,
+)
+from robustbench_safety.metrics.proper_scores import brier_score, negative_log_likelihood
+from robustbench_safety.metrics.reliability import (
+    ReliabilityBins,
+    expected_calibration_error,
+    reliability_bins,
+    soft_f1_score,
+)
+from robustbench_safety.metrics.selective_intervals import selective_interval
+
+__all__ = [
+    "Interval",
+    "PairedDifference",
+    "ReliabilityBins",
+    "RiskCoverageCurve",
+    "aupr_in",
+    "aupr_interval",
+    "aupr_out",
+    "aurc",
+    "auroc",
+    "auroc_interval",
+    "aurra",
+    "bootstrap_interval",
+    "brier_score",
+    "clopper_pearson_interval",
+    "ece_interval",
+    "error_detection_auroc",
+    "error_rate",
+    "excess_aurc",
+    "expected_calibration_error",
+    "flip_rate",
+    "flips_per_clip",
+    "fpr_at_tpr",
+    "fpr_interval",
+    "maximum_calibration_error",
+    "maximum_calibration_error_hendrycks",
+    "mean_absolute_calibration_error",
+    "mean_absolute_calibration_error_hendrycks",
+    "negative_log_likelihood",
+    "paired_difference",
+    "reliability_bins",
+    "risk_coverage_curve",
+    "rms_calibration_error",
+    "rms_calibration_error_hendrycks",
+    "rms_calibration_interval",
+    "selective_interval",
+    "soft_f1_score",
+    "top_k_error",
+    "two_sample_bootstrap_interval",
+    "wilson_interval",
+]

@@ -1,0 +1,130 @@
+"""Tests of the intervals of calibration errors: coverage, shown rather than claimed.
+
+Answers are drawn with confidence uniform in (0.35, 0.95) and accuracy ``confidence - gap``, so that the
+true RMS error and the true ECE both are the gap. The seeds are 0, 1, 2 ... and were not chosen.
+"""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from robustbench_safety.errors import UndefinedMetricError, UsageError
+from robustbench_safety.metrics import (
+    Interval,
+    ece_interval,
+    expected_calibration_error,
+    rms_calibration_error,
+    rms_calibration_interval,
+)
+from robustbench_safety.metrics.resampling import blocks, draw_counts
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def _answers(
+    rng: np.random.Generator, shape: int | tuple[int, int], gap: float | Floats
+) -> tuple[Floats, Bools]:
+    confidence = 0.35 + 0.6 * rng.random(shape)
+    return confidence, rng.random(shape) < confidence - gap
+
+
+def _share_covered(intervals: list[Interval], truth: float) -> float:
+    return sum(interval.low <= truth <= interval.high for interval in intervals) / len(intervals)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_the_rms_interval_covers_the_true_error(gap: float) -> None:
+    rng = np.random.default_rng(0)
+    covered = _share_covered(
+        [rms_calibration_interval(*_answers(rng, 2000, gap), seed=r, draws=300) for r in range(400)], gap
+    )
+    assert covered >= 0.93
+    assert gap < 0.1 or covered <= 0.97
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_the_ece_interval_covers_the_true_error(gap: float) -> None:
+    rng = np.random.default_rng(0)
+    covered = _share_covered(
+        [ece_interval(*_answers(rng, 2000, gap), seed=r, draws=300) for r in range(400)], gap
+    )
+    assert covered >= 0.93
+    assert gap < 0.1 or covered <= 0.97
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05, 0.2])
+def test_the_interval_of_a_mean_over_conditions_covers_the_true_mean(gap: float) -> None:
+    rng = np.random.default_rng(0)
+    covered = _share_covered(
+        [rms_calibration_interval(*_answers(rng, (8, 1000), gap), seed=r, draws=200) for r in range(100)], gap
+    )
+    assert covered >= 0.93
+
+
+def test_the_rms_interval_is_the_basic_interval_of_the_squared_rms() -> None:
+    # Written out with whole resamples, ties among the confidences included.
+    rng = np.random.default_rng(5)
+    confidence, correct = _answers(rng, 500, 0.1)
+    confidence = confidence.round(2)
+    units = np.lexsort([confidence, correct])
+    squares = []
+    drawing = np.random.default_rng(9)
+    for rows in blocks(200, 500):
+        for counts in draw_counts(drawing, rows, 500):
+            drawn = np.repeat(units, counts)
+            squares.append(rms_calibration_error(confidence[drawn], correct[drawn]) ** 2)
+    low, high = 2 * rms_calibration_error(confidence, correct) ** 2 - np.quantile(squares, [0.975, 0.025])
+    interval = rms_calibration_interval(confidence, correct, seed=9, draws=200)
+    assert (interval.low, interval.high) == pytest.approx((np.sqrt(max(0, low)), np.sqrt(high)), abs=1e-10)
+    assert interval.method == "basic bootstrap of the squared RMS, 200 draws"
+
+
+def test_one_condition_and_a_condition_repeated_have_one_interval() -> None:
+    # Twice the same images in the same answers: nothing is averaged out.
+    confidence, correct = _answers(np.random.default_rng(0), 1000, 0.1)
+    one = rms_calibration_interval(confidence, correct, seed=0, draws=200)
+    two = rms_calibration_interval(np.stack([confidence] * 2), np.stack([correct] * 2), seed=0, draws=200)
+    assert (two.low, two.high) == pytest.approx((one.low, one.high), abs=1e-6)
+
+
+def test_conditions_with_noise_of_their_own_narrow_the_interval_of_their_mean() -> None:
+    confidence, correct = _answers(np.random.default_rng(0), (16, 1000), 0.2)
+    one = rms_calibration_interval(confidence[0], correct[0], seed=0, draws=200)
+    mean = rms_calibration_interval(confidence, correct, seed=0, draws=200)
+    assert mean.high - mean.low < 0.5 * (one.high - one.low)
+
+
+def test_answers_without_spread_bound_what_may_have_gone_unseen() -> None:
+    # 100 right answers of confidence 1: up to 1 - 0.025^(1/100) = 3.62 % of all may be wrong.
+    interval = rms_calibration_interval(np.ones(100), np.ones(100), seed=0)
+    assert (interval.low, interval.high) == pytest.approx((0.0, 0.1903), abs=5e-5)
+    assert interval.method == "clopper-pearson (all 100 images alike)"
+    interval = ece_interval(np.ones(100), np.ones(100), seed=0)
+    assert (interval.low, interval.high) == pytest.approx((0.0, 0.0362), abs=5e-5)
+
+
+def test_the_upper_end_of_the_ece_is_that_of_the_mean_gap_where_all_bins_are_overconfident() -> None:
+    # One bin, confidence 0.9, half of 400 answers right: ECE 0.4 = mean gap, far above its noise of 0.025.
+    confidence, correct = np.full(400, 0.9), np.repeat([0, 1], 200)
+    interval = ece_interval(confidence, correct, seed=0)
+    assert expected_calibration_error(confidence, correct) == pytest.approx(0.4, abs=1e-12)
+    assert interval.high == pytest.approx(0.4 + 1.96 * 0.025, abs=0.005)
+    # The lower end also gives back what noise adds to the gap: 0.4 - sqrt(0.4^2 - 0.025^2) = 0.0008.
+    assert interval.low == pytest.approx(0.4 - 1.96 * 0.025 - 0.0008, abs=0.005)
+
+
+def test_conditions_must_share_their_images() -> None:
+    with pytest.raises(UndefinedMetricError, match="differ in shape"):
+        rms_calibration_interval(np.full((2, 200), 0.5), np.ones((3, 200)), seed=0)
+
+
+def test_fewer_images_than_a_bin_have_no_interval() -> None:
+    with pytest.raises(UndefinedMetricError, match="too few images to bin"):
+        rms_calibration_interval(np.full(99, 0.5), np.ones(99), seed=0)
+
+
+@pytest.mark.parametrize("interval", [rms_calibration_interval, ece_interval])
+def test_too_few_draws_are_refused(interval: type) -> None:
+    with pytest.raises(UsageError, match="draws cannot be used"):
+        interval(np.full(200, 0.5), np.ones(200), seed=0, draws=10)
