@@ -1,0 +1,1 @@
+"""The networks of the ``cifar`` family. Tensor names are those of the published checkpoints."""

@@ -1,0 +1,149 @@
+"""The ``timm`` family: networks of the timm library, by its names: ``resnet50`` or ``resnet50.a1_in1k``.
+
+timm's own weights are downloaded by timm. A file that somebody hands in is never opened by timm's loaders:
+the network is built without weights, and ours reads the tensors and loads them strictly.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import cast, get_args
+
+import timm
+from timm.data.config import resolve_model_data_config
+from torch import nn
+
+from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameError
+from robustbench_safety.labels import load_label_space
+from robustbench_safety.models.foreign import foreign_code
+from robustbench_safety.models.model import Built
+from robustbench_safety.records import Preprocessing
+from robustbench_safety.records.model import Interpolation
+
+__all__ = ["architectures", "build"]
+
+_IMAGENET = "imagenet-1k"
+
+
+def architectures() -> list[str]:
+    """Return timm's names of architectures, sorted; each may carry one of its weight tags, ``name.tag``."""
+    return sorted(timm.list_models())
+
+
+def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Built:
+    """Build a network with timm's own weights, or without any.
+
+    Args:
+        architecture: ``name`` or ``name.tag``; timm's default tag where there is none.
+        label_space: Declared by the model file. Without timm's weights, the head gets as many outputs.
+        pretrained: Whether to download timm's weights.
+
+    Raises:
+        UnknownNameError: timm has no such architecture or tag.
+        CheckpointError: timm has no weights of that name, or they cannot be fetched.
+        ModelError: Its label space is not known, or its preprocessing cannot be written out.
+    """
+    config = _config(architecture)
+    name = f"timm:{architecture}"
+    space = label_space or _label_space(name, config)
+    if pretrained:
+        network = _download(name, architecture, config)
+    else:
+        n_classes = len(load_label_space(space).classes)
+        with foreign_code(f"{name} cannot be built with {n_classes} classes"):
+            network = timm.create_model(architecture, pretrained=False, num_classes=n_classes)
+    with foreign_code(f"{name}: timm has no preprocessing for it"):
+        data = resolve_model_data_config(network)  # type: ignore[no-untyped-call]  # timm leaves it untyped
+    return Built(
+        network=network,
+        preprocessing=_preprocessing(name, data),
+        label_space=space,
+        training_data=(config.tag or None) if pretrained else None,
+    )
+
+
+def _config(architecture: str) -> timm.models.PretrainedCfg:
+    base, _, tag = architecture.partition(".")
+    names = timm.list_models()
+    if base not in names:
+        raise UnknownNameError.among("timm architecture", base, names, fix="`rbs models list` shows all")
+    try:
+        config = timm.models.get_pretrained_cfg(architecture)
+    except RuntimeError as error:
+        tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
+        raise UnknownNameError.among(f"weights of timm:{base}", tag, tags) from error
+    # Without any configuration timm's own default holds: a head for the 1,000 classes of ImageNet.
+    return timm.models.PretrainedCfg() if config is None else config
+
+
+def _label_space(name: str, config: timm.models.PretrainedCfg) -> str:
+    """Return imagenet-1k where timm's tag says that the weights were last trained on it, and refuse the rest.
+
+    The last data set of a tag is the one that the head belongs to: ``sw_in12k_ft_in1k`` ends on ImageNet-1k,
+    ``in1k_ft_in22k`` on ImageNet-22k. Where an architecture has no published weights, timm's default head is
+    declared to be for ImageNet-1k.
+    """
+    data_sets = re.findall(r"(?:^|_)(in(?:w)?\d+k)(?=_|$)", config.tag or "")
+    for_imagenet = data_sets[-1:] == ["in1k"] or not (data_sets or config.has_weights)
+    if for_imagenet and config.num_classes == 1000 and not config.label_offset:
+        return _IMAGENET
+    raise ModelError(
+        f"{name}: its label space is not known",
+        expected="weights whose tag ends on in1k, with a head of 1000 classes",
+        found=f"tag {config.tag!r} with {config.num_classes} classes",
+        fix="name another tag, or give a model file that declares label_space",
+    )
+
+
+def _download(name: str, architecture: str, config: timm.models.PretrainedCfg) -> nn.Module:
+    if not config.has_weights:
+        raise CheckpointError(
+            f"{name}: timm has no weights for it", fix="give a checkpoint with --checkpoint FILE"
+        )
+    with foreign_code(
+        f"{name}: its weights could not be fetched",
+        raising=CheckpointError,
+        expected="access to the network, or the weights in timm's cache",
+        fix="try again, or give a local file with --checkpoint FILE",
+    ):
+        return timm.create_model(architecture, pretrained=True)
+
+
+def _preprocessing(name: str, data: dict[str, object]) -> Preprocessing:
+    """Write timm's data configuration out, as its own evaluation transform reads it.
+
+    Args:
+        name: The model's name, for errors.
+        data: ``input_size`` (3, H, W), ``crop_pct``, ``crop_mode``, ``interpolation``, ``mean``, ``std``.
+    """
+    channels, height, width = cast(tuple[int, int, int], data["input_size"])
+    crop_mode, interpolation = data["crop_mode"], data["interpolation"]
+    crop_fraction = cast(float, data["crop_pct"])
+    resized = (math.floor(height / crop_fraction), math.floor(width / crop_fraction))
+    # Mode center scales the shorter side and keeps the aspect ratio; squash scales each side by itself.
+    resize: int | tuple[int, int] = resized[0] if crop_mode == "center" else resized
+    if (
+        channels != 3
+        or crop_mode not in ("center", "squash")
+        or (crop_mode == "center" and resized[0] != resized[1])
+        or interpolation not in get_args(Interpolation)
+    ):
+        raise ModelError(
+            f"{name}: timm's preprocessing cannot be written out",
+            expected="3 channels, crop mode center (square) or squash, and a named interpolation",
+            found=f"input {channels}x{height}x{width}, crop mode {crop_mode}, interpolation {interpolation}",
+        )
+    return Preprocessing(
+        input_size=(height, width),
+        resize=resize,
+        crop="center",
+        interpolation=cast(Interpolation, interpolation),
+        mean=_per_channel(data["mean"]),
+        std=_per_channel(data["std"]),
+    )
+
+
+def _per_channel(values: object) -> tuple[float, float, float]:
+    red, green, blue = cast(tuple[float, float, float], values)
+    return float(red), float(green), float(blue)

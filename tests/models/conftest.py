@@ -1,0 +1,39 @@
+"""Small seeded networks and their checkpoints; the shared real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from robustbench_safety.models.digits import build_network
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of the shared real data, or skip."""
+    folder = Path(os.environ.get("RBS_SHARED", Path(__file__).parents[3] / "shared" / "data"))
+    if not (folder / "checkpoints").is_dir():
+        pytest.skip(f"no shared data at {folder}: set RBS_SHARED")
+    return folder
+
+
+@pytest.fixture
+def small_network() -> nn.Module:
+    """Return a network of three tensors and a batch normalisation, seeded."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10)
+        )
+
+
+@pytest.fixture
+def digits_checkpoint(tmp_path: Path) -> Path:
+    """Return a checkpoint of the digits network with the weights of seed 0."""
+    path = tmp_path / "digits.pth"
+    torch.save(build_network(0).state_dict(), path)
+    return path

@@ -1,0 +1,52 @@
+"""Counting the outputs of a network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from robustbench_safety.errors import ModelError
+from robustbench_safety.models.probe import count_outputs
+
+
+class Returns(nn.Module):
+    """Returns what it was made with."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.value
+
+
+def test_the_outputs_are_counted_at_the_declared_input_size() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 5 * 7, 4))
+    assert count_outputs(network, input_size=(5, 7), name="m") == 4
+
+
+@pytest.mark.parametrize("side", [32, 224])
+def test_a_network_without_an_input_size_is_tried_at_cifar_and_imagenet_size(side: int) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 2))
+    assert count_outputs(network, input_size=None, name="m") == 2
+
+
+def test_an_image_that_the_network_does_not_take_is_an_error_with_the_size() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(5, 4))
+    with pytest.raises(ModelError, match="m cannot be run on one float32 image of 8x8 pixels"):
+        count_outputs(network, input_size=(8, 8), name="m")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ((torch.zeros(1, 4),), "a tuple"),
+        (torch.zeros(4), r"float32 \[4\]"),
+        (torch.zeros(1, 4, dtype=torch.int64), r"int64 \[1, 4\]"),
+        (torch.zeros(2, 4), r"float32 \[2, 4\]"),
+    ],
+)
+def test_anything_but_one_row_of_float_logits_is_refused(value: object, found: str) -> None:
+    with pytest.raises(ModelError, match=f"does not return logits; .*found {found}"):
+        count_outputs(Returns(value), input_size=(8, 8), name="m")
