@@ -1,0 +1,1 @@
+"""Engines decide who runs which condition where; they know nothing of metrics."""

@@ -1,0 +1,259 @@
+"""The way from a model and a suite to a record: prepare everything, predict, score.
+
+These are the calls that the command line and ``import robustbench_safety`` share.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from robustbench_safety.data import DataRoot, load_dataset
+from robustbench_safety.devices import describe, measured_batch_size, select_device
+from robustbench_safety.engines.local import Progress, Silent, run_jobs
+from robustbench_safety.errors import DataError, ModelError, UsageError
+from robustbench_safety.files import slugify
+from robustbench_safety.models import Model, load_model
+from robustbench_safety.predicting import Job, first_image, prepare
+from robustbench_safety.predictions import Predictions, Run, RunInfo, read_predictions
+from robustbench_safety.records import Condition, Precision, ScoreRecord, Suite
+from robustbench_safety.scoring import needed_conditions, score_predictions
+from robustbench_safety.suites import load_suite
+
+__all__ = ["Evaluation", "predict", "rescore", "score"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A finished run."""
+
+    record: ScoreRecord
+    run_folder: Path
+    skipped: tuple[str, ...] = ()
+    """Conditions left out because their data were missing, each with the reason."""
+
+
+def score(
+    model: str | Path | Model,
+    *,
+    suite: str | Path | Suite,
+    checkpoint: str | Path | None = None,
+    name: str | None = None,
+    data: DataRoot | str | Path | None = None,
+    predictions: str | Path = "predictions",
+    device: str | None = None,
+    batch_size: int | None = None,
+    precision: Precision = "float32",
+    workers: int | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    skip_missing: bool = False,
+    trust_code: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a model on a suite. What an earlier, interrupted call has predicted is not predicted again.
+
+    Args:
+        model: ``family:architecture``, the path of a model file in YAML, or a loaded model.
+        suite: Name, path of a YAML file, or a suite.
+        checkpoint: File of weights.
+        name: Shown on the leaderboard; None for the model's.
+        data: Data root; None for ``RBS_DATA`` or the user's cache.
+        predictions: Folder of run folders.
+        device: ``cpu``, ``cuda`` ...; None for the first CUDA device, else the CPU.
+        batch_size: Images in a batch; None measures which is best.
+        precision: Of the forward pass.
+        workers: Threads that decode images; None for one a core, at most 8.
+        seed: Of everything drawn; None for the suite's. Another makes the row partial.
+        limit: Source images taken of each dataset; None for all. A limit makes the row partial.
+        skip_missing: Leave out cells whose data are missing; the row is then partial.
+        trust_code: Let a model file name a Python callable.
+        progress: Told where the run is.
+
+    Returns:
+        The record and where the predictions lie.
+
+    Raises:
+        RobustbenchSafetyError: Anything handed in is wrong; before any forward pass where that can be told.
+    """
+    _check_options(batch_size, limit, workers, seed)
+    chosen, root = _suite_and_data(suite, data)
+    loaded = _loaded(model, checkpoint, chosen.label_space, trust_code=trust_code)
+    if loaded.spec.label_space != chosen.label_space:
+        raise ModelError(
+            f"{loaded.spec.name} does not speak the label space of suite {chosen.name}",
+            expected=chosen.label_space,
+            found=loaded.spec.label_space,
+            fix="choose another suite, or a model file with the right label_space",
+        )
+    used_seed = chosen.seed if seed is None else seed
+    jobs, skipped = _prepare(chosen, root, used_seed, limit, skip_missing=skip_missing)
+    run = _open_run(
+        loaded, jobs[0], Path(predictions), name=name, device=device, precision=precision,
+        batch_size=batch_size, seed=used_seed, limit=limit, usual_seed=chosen.seed)  # fmt: skip
+    run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
+    record = score_predictions(run, chosen, root)
+    return Evaluation(record=record, run_folder=run.folder, skipped=tuple(skipped))
+
+
+def rescore(
+    run_folder: str | Path, *, suite: str | Path | Suite, data: DataRoot | str | Path | None = None
+) -> Evaluation:
+    """Score a suite again from the predictions in a run folder: without the model, and without the images.
+
+    Raises:
+        RobustbenchSafetyError: The folder is no run folder, or its files are not what they were.
+    """
+    chosen, root = _suite_and_data(suite, data)
+    run = Run.load(Path(run_folder))
+    return Evaluation(record=score_predictions(run, chosen, root), run_folder=run.folder)
+
+
+def predict(
+    model: str | Path | Model,
+    dataset: str,
+    *,
+    condition: Condition | None = None,
+    checkpoint: str | Path | None = None,
+    data: DataRoot | str | Path | None = None,
+    predictions: str | Path = "predictions",
+    device: str | None = None,
+    batch_size: int | None = None,
+    precision: Precision = "float32",
+    seed: int = 0,
+    limit: int | None = None,
+) -> Predictions:
+    """Predict one condition of a dataset, store the predictions and return them.
+
+    Args:
+        model: As for :func:`score`.
+        dataset: Name of a manifest.
+        condition: Which; None for the dataset's first.
+        checkpoint: File of weights.
+        data: As for :func:`score`.
+        predictions: As for :func:`score`.
+        device: As for :func:`score`.
+        batch_size: As for :func:`score`.
+        precision: As for :func:`score`.
+        seed: Of generated images.
+        limit: Source images taken; None for all.
+
+    Returns:
+        Logits [rows, K] with ids and labels, in manifest order.
+
+    Raises:
+        RobustbenchSafetyError: Anything handed in is wrong.
+    """
+    _check_options(batch_size, limit, None, seed)
+    opened = load_dataset(dataset, data=_data_root(data))
+    chosen = condition or opened.manifest.all_conditions()[0]
+    loaded = _loaded(model, checkpoint, opened.manifest.label_space, trust_code=False)
+    job = prepare(opened, chosen, seed=seed, limit=limit)
+    run = _open_run(
+        loaded, job, Path(predictions), name=None, device=device, precision=precision,
+        batch_size=batch_size, seed=seed, limit=limit, usual_seed=0)  # fmt: skip
+    run_jobs(loaded, [job], run, workers=_default_workers(), progress=Silent())
+    return read_predictions(run.path(chosen))
+
+
+def _suite_and_data(suite: str | Path | Suite, data: DataRoot | str | Path | None) -> tuple[Suite, DataRoot]:
+    root = _data_root(data)
+    if isinstance(suite, Suite):
+        return suite, root
+    path = Path(suite)
+    if path.suffix in (".yaml", ".yml"):
+        # A suite of one's own brings its manifests along, in its own folder.
+        root = replace(root, beside=root.beside or path.parent)
+    return load_suite(suite), root
+
+
+def _data_root(data: DataRoot | str | Path | None) -> DataRoot:
+    return DataRoot(root=Path(data)) if isinstance(data, str | Path) else data or DataRoot.default()
+
+
+def _default_workers() -> int:
+    return min(8, os.cpu_count() or 1)
+
+
+def _loaded(
+    model: str | Path | Model, checkpoint: str | Path | None, label_space: str | None, *, trust_code: bool
+) -> Model:
+    if isinstance(model, Model):
+        return model
+    path = Path(checkpoint) if checkpoint is not None else None
+    return load_model(model, checkpoint=path, label_space=label_space, trust_code=trust_code)
+
+
+def _check_options(batch_size: int | None, limit: int | None, workers: int | None, seed: int | None) -> None:
+    for name, value, lowest in (
+        ("--batch-size", batch_size, 1),
+        ("--limit", limit, 1),
+        ("--workers", workers, 1),
+        ("--seed", seed, 0),
+    ):
+        if value is not None and value < lowest:
+            raise UsageError(name, expected=f"a whole number, at least {lowest}", found=str(value))
+
+
+def _prepare(
+    suite: Suite, data: DataRoot, seed: int, limit: int | None, *, skip_missing: bool
+) -> tuple[list[Job], list[str]]:
+    """Open every condition before the first forward pass."""
+    seeded = suite.model_copy(update={"seed": seed})
+    jobs: list[Job] = []
+    skipped: list[str] = []
+    for condition, cells in needed_conditions(seeded, data).items():
+        attack = next((cell.attack for cell in cells if cell.attack), None)
+        try:
+            dataset = load_dataset(condition.dataset, data=data)
+            jobs.append(prepare(dataset, condition, attack=attack, seed=seed, limit=limit))
+        except DataError as error:
+            if not skip_missing:
+                raise
+            skipped.append(f"{condition.path}: {error}")
+    if not jobs:
+        raise DataError(f"none of the data of suite {suite.name} is there", found="; ".join(skipped))
+    return jobs, skipped
+
+
+def _open_run(
+    model: Model,
+    first_job: Job,
+    predictions: Path,
+    *,
+    name: str | None,
+    device: str | None,
+    precision: Precision,
+    batch_size: int | None,
+    seed: int,
+    limit: int | None,
+    usual_seed: int,
+) -> Run:
+    """Put the network on its device and open the run folder, measuring the batch size only when it is new."""
+    place = select_device(device)
+    model.network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    slug = slugify(name or model.name)
+    folder = predictions / Run.folder_name(slug, model.spec, precision=precision, device=str(place))
+    # A smoke run must not stand in the way of the whole one.
+    if limit is not None:
+        folder = folder.with_name(f"{folder.name}--limit-{limit}")
+    if seed != usual_seed:
+        folder = folder.with_name(f"{folder.name}--seed-{seed}")
+    if batch_size is None and (folder / "run.json").exists():
+        batch_size = Run.load(folder).info.environment.batch_size
+    if batch_size is None:
+        image = first_image(model, first_job)
+        batch_size = measured_batch_size(model.network, image, place, precision)
+    info = RunInfo(
+        schema_version=1,
+        slug=slug,
+        display_name=name or model.name,
+        model=model.spec,
+        seed=seed,
+        limit=limit,
+        environment=describe(place, precision, batch_size),
+    )
+    return Run.resume_or_start(folder, info)

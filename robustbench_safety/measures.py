@@ -1,0 +1,292 @@
+"""The table of metrics that suites speak of: what each takes out of stored predictions.
+
+A metric itself is a plain function in :mod:`robustbench_safety.metrics`; a line here says which columns it is
+fed, in which direction it is good, and which interval belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from robustbench_safety import metrics
+from robustbench_safety.corruptions import compare_rule
+from robustbench_safety.errors import IncompatiblePredictionsError
+from robustbench_safety.labels import project_logits
+from robustbench_safety.metrics import Interval
+from robustbench_safety.predictions import Predictions
+
+__all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs"]
+
+Floats = NDArray[np.float64]
+Options = dict[str, int | float | str]
+Units = tuple[Floats, ...]
+"""What of one condition its interval is made from: arrays with one entry for each source image or clip."""
+
+
+class Outputs:
+    """What the metrics read, from one condition's predictions seen through a class subset.
+
+    Args:
+        predictions: One condition.
+        columns: Columns of the subset int64 [C], None for the whole label space.
+    """
+
+    def __init__(self, predictions: Predictions, columns: NDArray[np.int64] | None = None) -> None:
+        self._predictions, self._columns = predictions, columns
+
+    @cached_property
+    def _position(self) -> NDArray[np.int64]:
+        """Index in the subset of each row's label; -1 outside it and for OOD images."""
+        labels = self._predictions.labels
+        if self._columns is None:
+            return labels
+        position = np.full(self._predictions.header.n_classes, -1, dtype=np.int64)
+        position[self._columns] = np.arange(len(self._columns))
+        return np.where(labels >= 0, position[labels], -1)
+
+    @cached_property
+    def _kept(self) -> NDArray[np.bool_]:
+        """Rows that belong to the subset: labelled images of other classes do not."""
+        return (self._position >= 0) | (self._predictions.labels < 0)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """True class as an index of the subset: [rows]."""
+        return self._position[self._kept]
+
+    @cached_property
+    def logits(self) -> Floats:
+        """[rows, C]; refused where only a summary was stored."""
+        full = self._predictions.logits()
+        return full if self._columns is None else project_logits(full[self._kept], self._columns)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """[rows]."""
+        return self._predictions.predicted if self._columns is None else self.logits.argmax(axis=1)
+
+    @cached_property
+    def correct(self) -> Floats:
+        """1 where right, else 0: [rows]."""
+        return np.equal(self.predicted, self.labels).astype(np.float64)
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """Largest softmax probability: [rows]."""
+        if self._columns is None and "neg_log_confidence" in self._predictions.values:
+            log_confidence = -self._predictions.values["neg_log_confidence"].astype(np.float64)
+        else:
+            log_confidence = self.logits.max(axis=1) - logsumexp(self.logits, axis=1)
+        confidence: Floats = np.exp(log_confidence)
+        return confidence
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """[rows, C]."""
+        out: Floats = np.exp(self.logits - logsumexp(self.logits, axis=1, keepdims=True))
+        return out
+
+    @cached_property
+    def clips(self) -> NDArray[np.int64]:
+        """Predicted classes [V, F]."""
+        frames = self._predictions.header.frames
+        if frames < 2:
+            raise IncompatiblePredictionsError(
+                f"{self._predictions.header.condition.path} is no sequence",
+                fix="a metric of consistency needs a dataset of sequences",
+            )
+        return self.predicted.reshape(-1, frames)
+
+    @property
+    def compare(self) -> Literal["previous", "first"]:
+        """Which frame each frame of a sequence is compared with."""
+        return compare_rule(self._predictions.header.condition.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of one condition."""
+
+    value: Callable[..., float]
+    """(outputs, **options) -> number."""
+    units: Callable[[Outputs], Units]
+    interval: Callable[[Sequence[Units], int, Options], Interval]
+    """Of the mean over the conditions: (units of each, seed, options)."""
+    unit: Literal["fraction", "nats", "score"] = "fraction"
+    direction: Literal["lower", "higher"] = "lower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionMetric:
+    """A metric of in-distribution against out-of-distribution scores."""
+
+    value: Callable[..., float]
+    """(scores_in, scores_out, **options) -> number."""
+    interval: Callable[[Floats, Sequence[Floats], int, Options], Interval]
+    """Of the mean over OOD sets that share the in-distribution set."""
+    direction: Literal["lower", "higher"]
+    chance: Callable[[int, int, Options], float]
+    """(n_in, n_out, options) -> what a detector without skill reaches."""
+
+
+# ------------------------------------------------------------------------------------------ intervals
+
+
+def _mean_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    """The source image, with all its conditions, is the unit."""
+    values = [condition[0] for condition in units]
+    if len(values) == 1 and np.isin(values[0], (0.0, 1.0)).all():
+        return metrics.wilson_interval(int(values[0].sum()), len(values[0]))
+    return metrics.bootstrap_interval(np.mean(values, axis=0), seed=seed)
+
+
+def _rms_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    confidence, correct = (np.stack([condition[part] for condition in units]) for part in (0, 1))
+    return metrics.rms_calibration_interval(
+        confidence, correct, seed=seed, bin_size=int(options.get("bin_size", 100))
+    )
+
+
+def _ece_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    (confidence, correct), = units  # fmt: skip
+    return metrics.ece_interval(confidence, correct, seed=seed, bins=int(options.get("bins", 15)))
+
+
+def _resampled(statistic: Callable[..., float]) -> Callable[[Sequence[Units], int, Options], Interval]:
+    def interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+        (confidence, correct), = units  # fmt: skip
+        return metrics.selective_interval(statistic, confidence, correct, seed=seed)
+
+    return interval
+
+
+def _error_detection_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    (confidence, correct), = units  # fmt: skip
+    right = correct == 1
+    return metrics.auroc_interval(-confidence[right], [-confidence[~right]])
+
+
+# -------------------------------------------------------------------------------------------- the table
+
+
+def _confidence_and_correct(outputs: Outputs) -> Units:
+    return outputs.confidence, outputs.correct
+
+
+def _of_confidence(function: Callable[..., float]) -> Callable[..., float]:
+    def value(outputs: Outputs, **options: int | float | str) -> float:
+        return function(outputs.confidence, outputs.correct, **options)
+
+    return value
+
+
+def _label_nll(outputs: Outputs) -> Units:
+    return (logsumexp(outputs.logits, axis=1) - _at_label(outputs.logits, outputs.labels),)
+
+
+def _brier_of_each(outputs: Outputs) -> Units:
+    probabilities = outputs.probabilities
+    of_label = _at_label(probabilities, outputs.labels)
+    return ((probabilities**2).sum(axis=1) - 2 * of_label + 1,)
+
+
+def _at_label(values: Floats, labels: NDArray[np.int64]) -> Floats:
+    return np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
+
+
+def _flips_of_each(outputs: Outputs) -> Units:
+    flips = metrics.flips_per_clip(outputs.clips, compare=outputs.compare)
+    return (flips / (outputs.clips.shape[1] - 1),)
+
+
+METRICS: dict[str, Metric] = {
+    "error_rate": Metric(
+        value=lambda o: metrics.error_rate(o.predicted, o.labels),
+        units=lambda o: (1 - o.correct,),
+        interval=_mean_interval,
+    ),
+    "flip_rate": Metric(
+        value=lambda o: metrics.flip_rate(o.clips, compare=o.compare),
+        units=_flips_of_each,
+        interval=_mean_interval,
+    ),
+    "rms_calibration_error": Metric(
+        value=_of_confidence(metrics.rms_calibration_error),
+        units=_confidence_and_correct,
+        interval=_rms_interval,
+    ),
+    "rms_calibration_error_hendrycks": Metric(
+        value=_of_confidence(metrics.rms_calibration_error_hendrycks),
+        units=_confidence_and_correct,
+        interval=_rms_interval,
+    ),
+    "expected_calibration_error": Metric(
+        value=_of_confidence(metrics.expected_calibration_error),
+        units=_confidence_and_correct,
+        interval=_ece_interval,
+    ),
+    "negative_log_likelihood": Metric(
+        value=lambda o: metrics.negative_log_likelihood(o.logits, o.labels),
+        units=_label_nll,
+        interval=_mean_interval,
+        unit="nats",
+    ),
+    "brier_score": Metric(
+        value=lambda o: metrics.brier_score(o.probabilities, o.labels),
+        units=_brier_of_each,
+        interval=_mean_interval,
+        unit="score",
+    ),
+    "aurc": Metric(
+        value=_of_confidence(metrics.aurc),
+        units=_confidence_and_correct,
+        interval=_resampled(metrics.aurc),
+    ),
+    "error_detection_auroc": Metric(
+        value=_of_confidence(metrics.error_detection_auroc),
+        units=_confidence_and_correct,
+        interval=_error_detection_interval,
+        direction="higher",
+    ),
+}
+
+
+def _share_out(n_in: int, n_out: int, options: Options) -> float:
+    rate = options.get("base_rate")
+    return n_out / (n_in + n_out) if rate is None else float(rate)
+
+
+def _drawn(function: Callable[..., Interval]) -> Callable[[Floats, Sequence[Floats], int, Options], Interval]:
+    def interval(scores_in: Floats, scores_out: Sequence[Floats], seed: int, options: Options) -> Interval:
+        return function(scores_in, scores_out, seed=seed, **options)
+
+    return interval
+
+
+DETECTION_METRICS: dict[str, DetectionMetric] = {
+    "auroc": DetectionMetric(
+        value=metrics.auroc,
+        interval=lambda scores_in, scores_out, seed, options: metrics.auroc_interval(scores_in, scores_out),
+        direction="higher",
+        chance=lambda n_in, n_out, options: 0.5,
+    ),
+    "aupr_out": DetectionMetric(
+        value=metrics.aupr_out,
+        interval=_drawn(metrics.aupr_interval),
+        direction="higher",
+        chance=_share_out,
+    ),
+    "fpr_at_tpr": DetectionMetric(
+        value=metrics.fpr_at_tpr,
+        interval=_drawn(metrics.fpr_interval),
+        direction="lower",
+        chance=lambda n_in, n_out, options: float(options.get("tpr", 0.95)),
+    ),
+}
