@@ -1,0 +1,197 @@
+"""The commands. Everything heavy is imported inside them, so that ``rbs --help`` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from robustbench_safety.errors import IncompleteError, RobustbenchSafetyError, UsageError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="rbs",
+    help="Score how safe an image classifier is: corruptions, consistency, calibration ...",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderboard.", no_args_is_help=True)
+suites_app = typer.Typer(help="What can be measured.", no_args_is_help=True)
+models_app = typer.Typer(help="What can be scored.", no_args_is_help=True)
+data_app = typer.Typer(help="What it is measured on.", no_args_is_help=True)
+app.add_typer(leaderboard_app, name="leaderboard")
+app.add_typer(suites_app, name="suites")
+app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+
+SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite, or the path of a YAML file.")]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="Data root, or NAME=DIR for one dataset; may be given again.", metavar="DIR"),
+]
+LeaderboardOption = Annotated[Path, typer.Option("--leaderboard", help="Folder of records and tables.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")] = Path(
+        "rbs-demo"
+    ),
+) -> None:
+    """Score two shipped checkpoints on real data that the package carries; no download."""
+    from robustbench_safety.cli.commands import run_demo
+
+    run_demo(out)
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="family:architecture, or the path of a model file in YAML.")],
+    suite: SuiteOption,
+    checkpoint: Annotated[Path | None, typer.Option(help="File of weights.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name shown on the leaderboard.")] = None,
+    data: DataOption = None,
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+    predictions: Annotated[Path, typer.Option(help="Folder of stored predictions.")] = Path("predictions"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...")] = None,
+    batch_size: Annotated[str, typer.Option(help="Images in a batch; auto measures which is best.")] = "auto",
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the forward pass.")
+    ] = "float32",
+    workers: Annotated[int | None, typer.Option(help="Threads that decode images.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Another than the suite's; the row is then partial.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="First N source images; the row is then partial.")] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out what has no data; the row is then partial.")
+    ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Let a model file name a Python callable.")
+    ] = False,
+) -> None:
+    """Score a model on a suite. Run it again after an interruption and it goes on from there."""
+    from robustbench_safety.cli.commands import run_score
+    from robustbench_safety.cli.options import batch_size_of, data_root_of
+
+    run_score(
+        leaderboard,
+        model,
+        suite=suite,
+        checkpoint=checkpoint,
+        name=name,
+        data=data_root_of(data),
+        predictions=predictions,
+        device=device,
+        batch_size=batch_size_of(batch_size),
+        precision=precision,
+        workers=workers,
+        seed=seed,
+        limit=limit,
+        skip_missing=skip_missing,
+        trust_code=trust_code,
+    )
+
+
+@app.command()
+def rescore(
+    run_folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder that `rbs score` printed.")],
+    suite: SuiteOption,
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+) -> None:
+    """Make the record again from stored predictions, without the model and the images."""
+    from robustbench_safety.cli.commands import run_rescore
+
+    run_rescore(leaderboard, run_folder, suite)
+
+
+@leaderboard_app.command("build")
+def leaderboard_build(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
+    """Write the tables from the records."""
+    from robustbench_safety.cli.commands import build_leaderboard
+
+    build_leaderboard(leaderboard)
+
+
+@leaderboard_app.command("verify")
+def leaderboard_verify(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
+    """Check the records, and that every table is what they make; exit code 1 when one is stale."""
+    from robustbench_safety.cli.commands import verify_leaderboard
+
+    raise typer.Exit(verify_leaderboard(leaderboard))
+
+
+@leaderboard_app.command("show")
+def leaderboard_show(
+    suite: Annotated[str | None, typer.Argument(help="One suite; all when left out.")] = None,
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+) -> None:
+    """Show the table of each suite."""
+    from robustbench_safety.cli.commands import show_leaderboard
+
+    show_leaderboard(leaderboard, suite)
+
+
+@suites_app.command("list")
+def suites_list() -> None:
+    """List the suites."""
+    from robustbench_safety.cli.lists import list_suites
+
+    list_suites()
+
+
+@suites_app.command("show")
+def suites_show(name: Annotated[str, typer.Argument(help="Name, or the path of a YAML file.")]) -> None:
+    """Show the cells and columns of a suite."""
+    from robustbench_safety.cli.lists import show_suite
+
+    show_suite(name)
+
+
+@models_app.command("list")
+def models_list(
+    family: Annotated[str | None, typer.Argument(help="List the architectures of one family.")] = None,
+) -> None:
+    """List the model families, or the architectures of one."""
+    from robustbench_safety.cli.lists import list_models
+
+    list_models(family)
+
+
+@data_app.command("list")
+def data_list(data: DataOption = None) -> None:
+    """List the datasets, and which of them are at hand."""
+    from robustbench_safety.cli.lists import list_data
+    from robustbench_safety.cli.options import data_root_of
+
+    list_data(data_root_of(data))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; the one place where errors become messages."""
+    try:
+        result = app(arguments, standalone_mode=False)
+    except RobustbenchSafetyError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; run the same command again", IncompleteError.exit_code)
+    except OSError as error:
+        # What no module foresaw: a disk that filled up while a table was written, a pipe that was closed.
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", UsageError.exit_code)
+    except Exception as error:
+        # click's own exceptions carry their message and exit code; anything else is a defect of ours.
+        if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
+            raise
+        context = getattr(error, "ctx", None)
+        usage = f"{context.get_usage()}\n" if context is not None else ""
+        return _fail(f"{usage}{error.format_message()}", int(error.exit_code))
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"rbs: {message}", err=True)
+    return code

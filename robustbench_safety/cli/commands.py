@@ -1,0 +1,147 @@
+"""What the commands do: call the package, print what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robustbench_safety.cli.progress import shown_progress
+from robustbench_safety.cli.screen import messages, screen, show_record, show_suite_table
+from robustbench_safety.data import DataRoot
+from robustbench_safety.demo import DEMO_MODELS, DEMO_SUITE
+from robustbench_safety.errors import UnknownNameError
+from robustbench_safety.evaluation import Evaluation, rescore, score
+from robustbench_safety.records import Precision, ScoreRecord
+from robustbench_safety.reporting.leaderboard import (
+    build_tables,
+    read_records,
+    stale_tables,
+    write_record,
+)
+
+__all__ = [
+    "build_leaderboard",
+    "run_demo",
+    "run_rescore",
+    "run_score",
+    "show_leaderboard",
+    "verify_leaderboard",
+]
+
+
+def run_score(
+    leaderboard: Path,
+    model: str,
+    *,
+    suite: str,
+    checkpoint: Path | None,
+    name: str | None,
+    data: DataRoot,
+    predictions: Path,
+    device: str | None,
+    batch_size: int | None,
+    precision: Precision,
+    workers: int | None,
+    seed: int | None,
+    limit: int | None,
+    skip_missing: bool,
+    trust_code: bool,
+) -> None:
+    """Score, file the record, and say where everything lies."""
+    with shown_progress(messages(), name or model) as progress:
+        evaluation = score(
+            model,
+            suite=suite,
+            checkpoint=checkpoint,
+            name=name,
+            data=data,
+            predictions=predictions,
+            device=device,
+            batch_size=batch_size,
+            precision=precision,
+            workers=workers,
+            seed=seed,
+            limit=limit,
+            skip_missing=skip_missing,
+            trust_code=trust_code,
+            progress=progress,
+        )
+    _report(evaluation, leaderboard)
+
+
+def run_rescore(leaderboard: Path, run_folder: Path, suite: str) -> None:
+    """Make the record again, file it, and say where it lies."""
+    _report(rescore(run_folder, suite=suite), leaderboard)
+
+
+def _report(evaluation: Evaluation, leaderboard: Path) -> None:
+    path = write_record(leaderboard, evaluation.record)
+    show_record(evaluation.record)
+    for reason in evaluation.record.partial_because:
+        screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
+    for reason in evaluation.skipped:
+        screen().print(f"skipped {reason}", markup=False, soft_wrap=True)
+    _say_places({"record": path, "predictions": evaluation.run_folder})
+
+
+def run_demo(out: Path) -> None:
+    """Score both shipped checkpoints and show the leaderboard that they make."""
+    leaderboard = out / "leaderboard"
+    for model in DEMO_MODELS:
+        with shown_progress(messages(), model.name) as progress:
+            evaluation = score(
+                model.model,
+                suite=DEMO_SUITE,
+                checkpoint=model.checkpoint,
+                name=model.name,
+                predictions=out / "predictions",
+                progress=progress,
+            )
+        write_record(leaderboard, evaluation.record)
+    tables = build_tables(leaderboard)
+    show_leaderboard(leaderboard, DEMO_SUITE)
+    _say_places({
+        "tables": tables[0].parent,
+        "records": leaderboard / "records",
+        "predictions": out / "predictions",
+    })  # fmt: skip
+
+
+def build_leaderboard(leaderboard: Path) -> None:
+    """Write the tables."""
+    for path in build_tables(leaderboard):
+        screen().print(str(path), markup=False, soft_wrap=True)
+
+
+def verify_leaderboard(leaderboard: Path) -> int:
+    """Return 0 when every record and table is sound, 1 when a table is stale."""
+    n_records = len(read_records(leaderboard))
+    stale = stale_tables(leaderboard)
+    for path in stale:
+        screen().print(f"stale: {path}; run `rbs leaderboard build`", markup=False, soft_wrap=True)
+    if not stale:
+        screen().print(f"{n_records} records, tables up to date")
+    return 1 if stale else 0
+
+
+def show_leaderboard(leaderboard: Path, suite: str | None) -> None:
+    """Print the table of one suite, or of all."""
+    by_suite: dict[str, list[ScoreRecord]] = {}
+    for record in read_records(leaderboard):
+        by_suite.setdefault(record.suite.name, []).append(record)
+    if suite is not None and suite not in by_suite:
+        raise UnknownNameError.among(f"suite on {leaderboard}:", suite, by_suite)
+    for name, records in sorted(by_suite.items()):
+        if suite in (None, name):
+            show_suite_table(_newest(records))
+
+
+def _newest(records: Sequence[ScoreRecord]) -> list[ScoreRecord]:
+    """Return the records of the newest version of a suite: rows of different digests are not comparable."""
+    newest = max((record.suite.version, record.suite.digest) for record in records)
+    return [record for record in records if (record.suite.version, record.suite.digest) == newest]
+
+
+def _say_places(places: dict[str, Path]) -> None:
+    for what, path in places.items():
+        screen().print(f"{what:<12} {path}", markup=False, soft_wrap=True)
