@@ -81,6 +81,7 @@ class _Lines:
             f"{left:.0f} s left ({self._name})",
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
 
 

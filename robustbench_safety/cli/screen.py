@@ -30,9 +30,9 @@ def messages() -> Console:
 
 def show_rows(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a plain table; every cell is text, never markup."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     screen().print(table)
@@ -54,11 +54,13 @@ def show_suite_table(records: Sequence[ScoreRecord]) -> None:
     rows = ordered(records)
     columns = column_titles(rows)
     table = Table(
-        title=f"{rows[0].suite.name}, version {rows[0].suite.version}", title_justify="left", show_lines=True
+        title=Text(f"{rows[0].suite.name}, version {rows[0].suite.version}"),
+        title_justify="left",
+        show_lines=True,
     )
     table.add_column("model", overflow="fold")
     for _, title in columns:
-        table.add_column(title, justify="right")
+        table.add_column(Text(title), justify="right")
     for record in rows:
         cells = []
         for name, _ in columns:

@@ -1,8 +1,7 @@
-"""Small seeded networks and their checkpoints; the shared real data where it is there."""
+"""Small seeded networks and their checkpoints."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,14 @@ from robustbench_safety.models.digits import build_network
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Return the folder of the shared real data, or skip."""
-    folder = Path(os.environ.get("RBS_SHARED", Path(__file__).parents[3] / "shared" / "data"))
-    if not (folder / "checkpoints").is_dir():
-        pytest.skip(f"no shared data at {folder}: set RBS_SHARED")
-    return folder
+def shared_data(shared: Path) -> Path:
+    """The folder of the shared real data; the test is skipped where there is none."""
+    return shared / "data"
 
 
 @pytest.fixture
 def small_network() -> nn.Module:
-    """Return a network of three tensors and a batch normalisation, seeded."""
+    """A network of three tensors and a batch normalisation, seeded."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(
@@ -33,7 +29,7 @@ def small_network() -> nn.Module:
 
 @pytest.fixture
 def digits_checkpoint(tmp_path: Path) -> Path:
-    """Return a checkpoint of the digits network with the weights of seed 0."""
+    """A checkpoint of the digits network with the weights of seed 0."""
     path = tmp_path / "digits.pth"
     torch.save(build_network(0).state_dict(), path)
     return path

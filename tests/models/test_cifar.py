@@ -213,6 +213,7 @@ def count_right(model: Model, folder: Path) -> int:
             pixels = np.asarray(sheet.convert("RGB")).reshape(40, 32, 25, 32, 3)
         sheets.append(pixels.transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3))
     images = torch.from_numpy(np.concatenate(sheets)).permute(0, 3, 1, 2)  # channels_last already
+    torch.set_num_threads(1)  # two threads that wait for each other are slow where another process runs
     network = model.network.to(memory_format=torch.channels_last)
     with torch.inference_mode():
         batches = (images[i : i + 64].float().div_(255) for i in range(0, len(images), 64))
