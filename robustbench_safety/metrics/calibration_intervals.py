@@ -61,8 +61,10 @@ def rms_calibration_interval(
         drawn in to f of their distance before the roots are averaged; its own noise, ``sqrt(1 - f^2)`` of
         the whole, biases a root by about ``s^2 / (8 q^1.5)``, which the upper end adds and the lower end
         keeps. f = 1 gives the interval of one condition. Simulated coverage at 95 %, one condition: 94 to
-        99 % for N = 2,000 and true errors of 0.02 to 0.2, nearly all at 0; 93 to 94 % for N = 850 at 0.1 and
-        0.2, the misses being upper ends that are too low. See ``tests/metrics/test_calibration_intervals.py``.
+        99 % for N = 2,000 and true errors of 0.02 to 0.2, nearly all at 0; 92 to 94 % for N = 850 at 0.05 to
+        0.2, the misses being upper ends that are too low. The mean of conditions whose noise is nearly all
+        shared covers as one condition does, with noise of their own more. See
+        ``tests/metrics/test_calibration_intervals.py``.
 
     Source:
         Davison and Hinkley, Bootstrap Methods and their Application, section 5.2 (basic interval), 1997;
@@ -135,8 +137,8 @@ def ece_interval(
         A noisy gap's size is on average too large (Jensen), which is safe for the upper end. For the
         lower end |S| becomes ``(S^2 - s^2) / sqrt(max(|S^2 - s^2|, s^2))`` with s its standard error:
         negative for gaps within their noise, and on average never above the true size.
-        Simulated coverage at 95 %: 95 to 100 %, the more the smaller the true error, for N from 850 to 10,000.
-        See ``tests/metrics/test_calibration_intervals.py``.
+        Simulated coverage at 95 %: 95 to 100 %, the more the smaller the true error, for N from 850 to
+        10,000. See ``tests/metrics/test_calibration_intervals.py``.
 
     Source:
         Ours, on the evidence of the simulations; percentile interval as in ``bootstrap_interval``.
