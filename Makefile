@@ -37,7 +37,7 @@ table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build
 
 bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
-	$(BIN)/python -m benchmarks.predict
+	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.predict
 
 lock: $(INSTALLED)  ## choose newer versions for requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --group dev \

@@ -82,7 +82,9 @@ def _pgd(
             loss = functional.cross_entropy(network(adversarial).float(), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, adversarial)
         if not torch.isfinite(gradient).all():
-            raise ModelError("the attack met a gradient that is not finite", fix="check the network's weights")
+            raise ModelError(
+                "the attack met a gradient that is not finite", fix="check the network's weights"
+            )
         adversarial = adversarial.detach() + step * gradient.sign()
         adversarial = torch.minimum(torch.maximum(adversarial, low), high)
     return adversarial.detach()
@@ -91,7 +93,8 @@ def _pgd(
 def _check(images: torch.Tensor, adversarial: torch.Tensor, eps: float) -> None:
     """Refuse, on every image, a perturbation that is too large or leaves the pixel range."""
     largest = float((adversarial - images).abs().max())
-    if largest > eps + _ROUNDING or float(adversarial.min()) < 0 or float(adversarial.max()) > 1:
+    inside = float(adversarial.min()) >= 0 and float(adversarial.max()) <= 1
+    if not (largest <= eps + _ROUNDING and inside):  # so that NaN is refused too
         raise ModelError(
             "the attack left its bounds",
             expected=f"at most {eps:.6f} from the image, within [0, 1]",

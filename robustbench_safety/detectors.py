@@ -30,7 +30,7 @@ def msp_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> msp_score(np.array([[0.0, 0.0]]))
         array([-0.5])
     """
-    return -np.exp(logits.max(axis=1) - logsumexp(logits, axis=1))
+    return np.asarray(-np.exp(logits.max(axis=1) - logsumexp(logits, axis=1)))
 
 
 def max_logit_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def max_logit_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> max_logit_score(np.array([[1.0, 3.0]]))
         array([-3.])
     """
-    return -logits.max(axis=1)
+    return np.asarray(-logits.max(axis=1))
 
 
 def energy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -70,8 +70,7 @@ def energy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> energy_score(np.array([[0.0, 0.0]])).round(4)
         array([-0.6931])
     """
-    out: NDArray[np.float64] = -logsumexp(logits, axis=1)
-    return out
+    return np.asarray(-logsumexp(logits, axis=1))
 
 
 #: Every detector that needs stored logits alone.

@@ -1,23 +1,24 @@
 """The exceptions of this package. Each says what is wrong, what was expected, what was found, how to mend it.
 
-    RobustbenchSafetyError            exit code 2 unless noted
-    ├── UsageError                    an option or argument has a value that cannot be used
-    ├── UnknownNameError              no model, suite, dataset, metric ... of that name (near names shown)
-    ├── FileFormatError               a YAML, JSON or Parquet file does not hold what it should
-    ├── DataError                     images or labels are missing, short, corrupt or mislabelled
-    ├── CheckpointError               weights cannot be read safely or do not fit the architecture
-    ├── ModelError                    a network misbehaves: wrong class count, non-finite logits
-    ├── MissingDependencyError        a library of an optional extra is not installed
-    ├── StorageError                  a file or folder cannot be written: full disk, no permission
-    ├── IncompatiblePredictionsError  stored predictions were made from other inputs than those asked for
-    ├── UndefinedMetricError          a metric has no value on this input (never 0, never NaN)
-    └── IncompleteError               the run was interrupted; what was finished is kept (exit code 3)
+RobustbenchSafetyError            exit code 2 unless noted
+├── UsageError                    an option or argument has a value that cannot be used
+├── UnknownNameError              no model, suite, dataset, metric ... of that name (near names shown)
+├── FileFormatError               a YAML, JSON or Parquet file does not hold what it should
+├── DataError                     images or labels are missing, short, corrupt or mislabelled
+├── CheckpointError               weights cannot be read safely or do not fit the architecture
+├── ModelError                    a network misbehaves: wrong class count, non-finite logits
+├── MissingDependencyError        a library of an optional extra is not installed
+├── StorageError                  a file or folder cannot be written: full disk, no permission
+├── IncompatiblePredictionsError  stored predictions were made from other inputs than those asked for
+├── UndefinedMetricError          a metric has no value on this input (never 0, never NaN)
+└── IncompleteError               the run was interrupted; what was finished is kept (exit code 3)
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 __all__ = [
     "CheckpointError",
@@ -33,6 +34,9 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
 ]
+
+#: Names listed where none is near.
+_SHOWN = 20
 
 
 class RobustbenchSafetyError(Exception):
@@ -52,7 +56,8 @@ class RobustbenchSafetyError(Exception):
         self.expected = expected
         self.found = found
         self.fix = fix
-        super().__init__(what, expected, found, fix)
+        # One argument: an error that comes from another process is built again from its arguments.
+        super().__init__(what)
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -73,12 +78,21 @@ class UnknownNameError(RobustbenchSafetyError):
     """There is no thing of that name."""
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str], *, fix: str = "") -> UnknownNameError:
-        """Build the error for ``name``, naming the nearest of the ``known`` names."""
+    def among(cls, kind: str, name: str, known: Iterable[str], *, fix: str = "") -> Self:
+        """Build the error for ``name``, naming the nearest of the ``known`` names, or the first of them."""
         names = sorted(known)
-        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-        expected = f"one like {', '.join(near)}" if near else f"one of {', '.join(names[:20])}"
-        return cls(f"unknown {kind} {name!r}", expected=expected if names else "", fix=fix)
+        lowered: dict[str, str] = {}
+        for entry in names:
+            lowered.setdefault(entry.lower(), entry)
+        near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+        if near:
+            expected = f"one like {', '.join(lowered[entry] for entry in near)}"
+        elif names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            expected = f"one of {', '.join(names[:_SHOWN])}{more}"
+        else:
+            expected = f"a {kind}, and there is none"
+        return cls(f"unknown {kind} {name!r}", expected=expected, fix=fix)
 
 
 class FileFormatError(RobustbenchSafetyError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
 from robustbench_safety.devices import describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
@@ -31,6 +32,8 @@ class Evaluation:
     """A finished run."""
 
     record: ScoreRecord
+    companion: Companion
+    """What pairs two records without their predictions; filed beside the record."""
     run_folder: Path
     skipped: tuple[str, ...] = ()
     """Conditions left out because their data were missing, each with the reason."""
@@ -95,8 +98,8 @@ def score(
         loaded, jobs[0], Path(predictions), name=name, device=device, precision=precision,
         batch_size=batch_size, seed=used_seed, limit=limit, usual_seed=chosen.seed)  # fmt: skip
     run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
-    record = score_predictions(run, chosen, root)
-    return Evaluation(record=record, run_folder=run.folder, skipped=tuple(skipped))
+    record, companion = score_predictions(run, chosen, root)
+    return Evaluation(record=record, companion=companion, run_folder=run.folder, skipped=tuple(skipped))
 
 
 def rescore(
@@ -109,7 +112,8 @@ def rescore(
     """
     chosen, root = _suite_and_data(suite, data)
     run = Run.load(Path(run_folder))
-    return Evaluation(record=score_predictions(run, chosen, root), run_folder=run.folder)
+    record, companion = score_predictions(run, chosen, root)
+    return Evaluation(record=record, companion=companion, run_folder=run.folder)
 
 
 def predict(

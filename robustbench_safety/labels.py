@@ -25,29 +25,56 @@ def class_digest(classes: Sequence[str]) -> str:
     return hashlib.sha256("".join(f"{key}\n" for key in classes).encode()).hexdigest()
 
 
-def load_label_space(name: str, *, beside: Path | None = None) -> LabelSpace:
-    """Read ``data_manifests/labels/<name>.yaml`` and check its digest."""
-    path = locate_resource("label space", name, "data_manifests/labels", beside=beside)
+def load_label_space(name: str, *, beside: Path | None = None, fix: str = "") -> LabelSpace:
+    """Read ``data_manifests/labels/<name>.yaml`` and check its digest.
+
+    Args:
+        name: Name of a label space.
+        beside: A user's own folder, laid out like ``data_manifests``; its ``labels/`` goes first.
+        fix: What to do when there is none of that name.
+
+    Raises:
+        UnknownNameError: There is none of that name; near names are shown.
+        FileFormatError: The file is not a label space, or its digest, name or list was changed.
+    """
+    own = beside / "labels" if beside is not None else None
+    path = locate_resource("label space", name, "data_manifests/labels", beside=own, fix=fix)
     space = read_yaml(path, LabelSpace)
-    _check_digest(path, space.classes, space.digest)
+    _check_list(path, name, space)
     return space
 
 
-def load_subset(name: str, *, beside: Path | None = None) -> ClassSubset:
-    """Read ``data_manifests/subsets/<name>.yaml``; check its digest and that its classes are in its space."""
-    path = locate_resource("class subset", name, "data_manifests/subsets", beside=beside)
+def load_subset(name: str, *, beside: Path | None = None, fix: str = "") -> ClassSubset:
+    """Read ``data_manifests/subsets/<name>.yaml``; check its digest and that its classes are in its space.
+
+    Args:
+        name: Name of a class subset.
+        beside: A user's own folder, laid out like ``data_manifests``; its ``subsets/`` goes first.
+        fix: What to do when there is none of that name.
+
+    Raises:
+        UnknownNameError: There is none of that name; near names are shown.
+        FileFormatError: The file is not a class subset, or its digest, name or list was changed.
+        DataError: A class is not in the label space.
+    """
+    own = beside / "subsets" if beside is not None else None
+    path = locate_resource("class subset", name, "data_manifests/subsets", beside=own, fix=fix)
     subset = read_yaml(path, ClassSubset)
-    _check_digest(path, subset.classes, subset.digest)
-    subset_columns(subset, load_label_space(subset.label_space, beside=beside))
+    _check_list(path, name, subset)
+    subset_columns(subset, load_label_space(subset.label_space, beside=beside, fix=f"named in {path}"))
     return subset
 
 
-def _check_digest(path: Path, classes: Sequence[str], expected: str) -> None:
-    found = class_digest(classes)
-    if found != expected:
+def _check_list(path: Path, name: str, listed: LabelSpace | ClassSubset) -> None:
+    if listed.name != name:
+        raise FileFormatError(
+            f"{path}: name is wrong", expected=name, found=listed.name, fix="call the file after its name"
+        )
+    found = class_digest(listed.classes)
+    if found != listed.digest:
         raise FileFormatError(
             f"{path}: the class list is not the one its digest was taken of",
-            expected=expected,
+            expected=listed.digest,
             found=found,
             fix="restore the list, or correct the digest if the list was changed on purpose",
         )
@@ -62,6 +89,7 @@ def subset_columns(subset: ClassSubset, space: LabelSpace) -> NDArray[np.int64]:
             f"subset {subset.name} does not lie in label space {space.name}",
             expected=f"classes of {space.name}",
             found=f"{len(missing)} others, e.g. {missing[0]!r}",
+            fix="correct the subset's label_space or its list",
         )
     return np.array([index[key] for key in subset.classes], dtype=np.int64)
 

@@ -318,7 +318,7 @@ def _write_chunk(path: Path, key: str, digest: str, seconds: float, values: Valu
 def _read_chunk(path: Path, key: str) -> tuple[str, float, Values] | None:
     """Return what a finished batch holds; None where it is absent, damaged, or of another run."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as content:
             if str(content["note_key"]) != key:
                 return None
             values = {name: content[name] for name in content.files if not name.startswith("note_")}

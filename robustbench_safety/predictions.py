@@ -1,35 +1,34 @@
 """Stored predictions: one Parquet file for each (model, condition), written once, whole and atomically.
 
-A run folder is ``<predictions>/<slug>--<8 of sha256(model, preprocessing, precision, device)>`` (a limit or a seed
-of one's own adds its name). It holds ``run.json``, which says what was asked and on what machine, and the files of
-the conditions. A file whose header does not match what is asked now is refused, never mixed.
+A run folder is ``<predictions>/<slug>--<8 of sha256(model, preprocessing, precision, device)>`` (a limit or a
+seed of one's own adds its name). It holds ``run.json``, which says what was asked and on what machine, and
+the files of the conditions. A file whose header does not match what is asked now is refused, never mixed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
-from robustbench_safety.files import atomic_path, digest_of, read_json, write_json
+from robustbench_safety.errors import DataError, FileFormatError, IncompatiblePredictionsError
+from robustbench_safety.files import atomic_path, differences, digest_of, read_json, write_json
 from robustbench_safety.records import (
-    Attack,
+    AttackOutcome,
+    Columns,
     Condition,
-    Digest,
-    Environment,
     ModelSpec,
-    Name,
-    Record,
+    PredictionsHeader,
+    RunInfo,
 )
 
 __all__ = [
@@ -40,69 +39,121 @@ __all__ = [
     "PredictionsWriter",
     "Run",
     "RunInfo",
+    "Values",
     "read_header",
     "read_predictions",
+    "written",
 ]
 
-Columns = Literal["logits", "summary"]
 Values = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]
+"""``logits`` [rows, K], or the columns of a summary."""
 
+#: Key of the header in the metadata of the Parquet file.
 _HEADER_KEY = b"robustbench_safety"
 #: Rows kept in memory before they go to the file: at 1,000 classes 16 MB of logits.
 _ROWS_IN_MEMORY = 4096
 
 
-class AttackOutcome(Record):
-    """What an adversarial condition was made of."""
+class PredictionsWriter:
+    """Appends rows to one file; nothing of it is seen until :func:`written` has ended well."""
 
-    settings: Attack
-    source_data_digest: Digest
-    """Data digest of the clean images."""
-    perturbed_digest: Digest
-    """sha256 over the perturbed pixels of every image, float32 NCHW, in manifest order."""
+    def __init__(self, path: Path, *, frames: int) -> None:
+        self._path, self._frames = path, frames
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[tuple[Sequence[str], NDArray[np.int64], Values]] = []
+        self._n_waiting = 0
+        self._hashers: dict[str, hashlib._Hash] = {}
+
+    def append(self, sample_ids: Sequence[str], labels: NDArray[np.int64], values: Values) -> None:
+        """Append the rows of whole samples: ``frames`` rows for each id."""
+        # Batches are small: hashed and converted one by one they would cost as much as reading the images.
+        self._waiting.append((sample_ids, labels, values))
+        self._n_waiting += len(labels)
+        if self._n_waiting >= _ROWS_IN_MEMORY:
+            self._flush()
+
+    def digest(self) -> str:
+        """Return the digest over all columns appended so far; it does not depend on how they were cut."""
+        self._flush()
+        return digest_of({name: hasher.hexdigest() for name, hasher in self._hashers.items()})
+
+    def finish(self, header: PredictionsHeader) -> None:
+        """Write what is left and the header.
+
+        Raises:
+            DataError: No row was appended.
+        """
+        self._flush()
+        if self._writer is None:
+            raise DataError(f"{header.condition.path}: there is nothing to store", expected="one row or more")
+        self._writer.add_key_value_metadata({_HEADER_KEY: header.model_dump_json()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _hash(self, column: str, content: bytes) -> None:
+        self._hashers.setdefault(column, hashlib.sha256()).update(content)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        ids = [name for names, _, _ in self._waiting for name in names]
+        plain: dict[str, NDArray[np.generic]] = {}
+        if self._frames > 1:
+            plain["frame"] = np.tile(np.arange(self._frames, dtype=np.int16), len(ids))
+        plain["label"] = np.concatenate([labels for _, labels, _ in self._waiting]).astype(np.int32)
+        for name in self._waiting[0][2]:
+            plain[name] = np.concatenate([values[name] for _, _, values in self._waiting])
+        self._waiting, self._n_waiting = [], 0
+        self._hash("sample_id", _id_bytes(ids))
+        repeated = np.repeat(np.asarray(ids, dtype=object), self._frames)
+        columns: dict[str, pa.Array] = {"sample_id": pa.array(repeated, pa.string())}
+        for name, array in plain.items():
+            self._hash(name, _column_bytes(array))
+            columns[name] = _to_arrow(array)
+        table = pa.table(columns)
+        if self._writer is None:
+            # Logits hardly repeat: a dictionary of them costs time and gains nothing.
+            repeating = [name for name in table.column_names if name in ("sample_id", "label", "frame")]
+            self._writer = pq.ParquetWriter(
+                self._path, table.schema, compression="zstd", compression_level=1, use_dictionary=repeating
+            )
+        self._writer.write_table(table)
 
 
-class PredictionsHeader(Record):
-    """What a file of predictions says of itself."""
-
-    schema_version: Literal[1]
-    condition: Condition
-    columns: Columns
-    label_space: Name
-    """Of the model: what ``label`` indexes."""
-    n: int
-    """Samples (or clips)."""
-    frames: int
-    """Rows for each sample; 1 but in sequences."""
-    n_classes: int
-    model_digest: Digest
-    manifest_digest: Digest
-    preprocessing_digest: Digest
-    seed: int
-    limit: int | None
-    data_digest: Digest
-    predictions_digest: Digest
-    """sha256 over the columns: ids, frames, labels and values."""
-    source_stamp: str
-    """Cheap digest of the source files' names, sizes and times: tells whether data may have changed since."""
-    decoder: str
-    attack: AttackOutcome | None
-    environment: Environment
-    forward_passes: int
-    seconds: float
-    finished: str
+@contextmanager
+def written(path: Path, *, frames: int) -> Iterator[PredictionsWriter]:
+    """Give a writer whose file appears at ``path`` when the block ends well, and otherwise not at all."""
+    with atomic_path(path) as temporary:
+        writer = PredictionsWriter(temporary, frames=frames)
+        try:
+            yield writer
+        except BaseException:
+            # The file goes away; that a full disk cannot take its end either must not hide what went wrong.
+            with suppress(OSError):
+                writer.close()
+            raise
+        writer.close()
 
 
-class RunInfo(Record):
-    """``run.json``: what was asked, and on what machine."""
+def _id_bytes(sample_ids: Sequence[str]) -> bytes:
+    """Return what the digest covers of the sample ids."""
+    return "".join(f"{name}\n" for name in sample_ids).encode()
 
-    schema_version: Literal[1]
-    slug: Name
-    display_name: str
-    model: ModelSpec
-    seed: int
-    limit: int | None
-    environment: Environment
+
+def _column_bytes(array: NDArray[np.generic]) -> bytes:
+    """Return what the digest covers of any other column: its values row by row, little-endian."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _to_arrow(array: NDArray[np.generic]) -> pa.Array:
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +172,13 @@ class Predictions:
     def predicted(self) -> NDArray[np.int64]:
         """Class of the largest logit, of equal ones the lowest index: [rows]."""
         if "logits" in self.values:
-            return self.values["logits"].argmax(axis=1).astype(np.int64)
-        return self.values["top_classes"][:, 0].astype(np.int64)
+            return np.asarray(self.values["logits"].argmax(axis=1), dtype=np.int64)
+        return np.asarray(self.values["top_classes"][:, 0], dtype=np.int64)
 
     @cached_property
     def correct(self) -> NDArray[np.float64]:
         """1 where right, else 0: [rows]."""
-        return (self.predicted == self.labels).astype(np.float64)
+        return np.asarray(self.predicted == self.labels, dtype=np.float64)
 
     def logits(self) -> NDArray[np.float64]:
         """Return the logits [rows, K].
@@ -143,90 +194,6 @@ class Predictions:
                 fix="choose a metric that a summary can give",
             )
         return self.values["logits"].astype(np.float64)
-
-
-# ---------------------------------------------------------------------------------------------- writing
-
-
-class PredictionsWriter:
-    """Appends rows to one file; nothing of it is seen until :func:`written` has ended well."""
-
-    def __init__(self, path: Path, *, frames: int) -> None:
-        self._path, self._frames = path, frames
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._hashers: dict[str, hashlib._Hash] = {}
-
-    def append(self, sample_ids: Sequence[str], labels: NDArray[np.int64], values: Values) -> None:
-        """Append the rows of whole samples: ``frames`` rows for each id."""
-        rows = len(labels)
-        ids = np.repeat(np.asarray(sample_ids, dtype=object), self._frames)
-        columns: dict[str, pa.Array] = {"sample_id": pa.array(ids, pa.string())}
-        plain: dict[str, NDArray[np.generic]] = {}
-        if self._frames > 1:
-            plain["frame"] = np.tile(np.arange(self._frames, dtype=np.int16), rows // self._frames)
-        plain |= {"label": labels.astype(np.int32), **values}
-        self._hash("sample_id", "".join(f"{name}\n" for name in sample_ids).encode())
-        for name, array in plain.items():
-            whole = np.ascontiguousarray(array)
-            self._hash(name, whole.astype(whole.dtype.newbyteorder("<"), copy=False).tobytes())
-            columns[name] = _to_arrow(whole)
-        self._waiting.append(pa.table(columns))
-        if sum(table.num_rows for table in self._waiting) >= _ROWS_IN_MEMORY:
-            self._flush()
-
-    def digest(self) -> str:
-        """Return the digest over all columns appended so far."""
-        return digest_of({name: hasher.hexdigest() for name, hasher in self._hashers.items()})
-
-    def finish(self, header: PredictionsHeader) -> None:
-        """Write what is left and the header."""
-        self._flush()
-        if self._writer is not None:
-            self._writer.add_key_value_metadata({_HEADER_KEY: header.model_dump_json()})
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _hash(self, column: str, content: bytes) -> None:
-        self._hashers.setdefault(column, hashlib.sha256()).update(content)
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        table = pa.concat_tables(self._waiting).combine_chunks()
-        if self._writer is None:
-            # Logits hardly repeat: a dictionary of them costs time and gains nothing.
-            text = [name for name in table.column_names if name in ("sample_id", "label", "frame")]
-            self._writer = pq.ParquetWriter(
-                self._path, table.schema, compression="zstd", compression_level=1, use_dictionary=text
-            )
-        self._writer.write_table(table)
-        self._waiting = []
-
-
-@contextmanager
-def written(path: Path, *, frames: int) -> Iterator[PredictionsWriter]:
-    """Give a writer whose file appears at ``path`` when the block ends well, and not at all when it does not."""
-    with atomic_path(path) as temporary:
-        writer = PredictionsWriter(temporary, frames=frames)
-        try:
-            yield writer
-        finally:
-            writer.close()
-
-
-def _to_arrow(array: NDArray[np.generic]) -> pa.Array:
-    if array.ndim == 1:
-        return pa.array(array)
-    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
-
-
-# ---------------------------------------------------------------------------------------------- reading
 
 
 def read_header(path: Path) -> PredictionsHeader:
@@ -255,14 +222,17 @@ def read_predictions(path: Path) -> Predictions:
     """
     header = read_header(path)
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        # Not pq.read_table: it takes a folder called "a=b" above the file for a column of it.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        rows: list[str] = table.column("sample_id").to_pylist()
+        arrays = {name: _to_numpy(table.column(name)) for name in table.column_names if name != "sample_id"}
+        ids = rows[:: header.frames]
+        digests = {name: hashlib.sha256(_column_bytes(array)).hexdigest() for name, array in arrays.items()}
+        digests["sample_id"] = hashlib.sha256(_id_bytes(ids)).hexdigest()
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise _not_predictions(path, str(error)) from error
-    ids: list[str] = table.column("sample_id").to_pylist()[:: header.frames]
-    arrays = {name: _to_numpy(table.column(name)) for name in table.column_names if name != "sample_id"}
-    digests = {"sample_id": "".join(f"{name}\n" for name in ids).encode()}
-    digests |= {name: array.tobytes() for name, array in arrays.items()}
-    found = digest_of({name: hashlib.sha256(content).hexdigest() for name, content in digests.items()})
+    found = digest_of(digests)
     if found != header.predictions_digest:
         raise FileFormatError(
             f"{path}: the predictions are not those that were written",
@@ -270,10 +240,12 @@ def read_predictions(path: Path) -> Predictions:
             found=found,
             fix="remove the file and predict again",
         )
-    values = {name: array for name, array in arrays.items() if name not in ("frame", "label")}
-    return Predictions(
-        header=header, sample_ids=ids, labels=arrays["label"].astype(np.int64), values=values
-    )
+    if (len(ids), len(rows)) != (header.n, header.n * header.frames):
+        raise _not_predictions(path, f"{len(rows)} rows, where the header says {header.n} x {header.frames}")
+    # The digest has told that these are the columns that were written, and of the types they had.
+    labels = arrays.pop("label").astype(np.int64)
+    arrays.pop("frame", None)
+    return Predictions(header=header, sample_ids=ids, labels=labels, values=cast(Values, arrays))
 
 
 def _to_numpy(column: pa.ChunkedArray) -> NDArray[np.generic]:
@@ -291,11 +263,10 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray[np.generic]:
 
 def _not_predictions(path: Path, found: str) -> FileFormatError:
     return FileFormatError(
-        f"{path} is not a file of predictions", found=found, fix="remove it and predict again"
+        f"{path} is not a file of predictions",
+        found=" ".join(found.split()),
+        fix="remove it and predict again",
     )
-
-
-# -------------------------------------------------------------------------------------------------- runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +278,7 @@ class Run:
 
     @staticmethod
     def folder_name(slug: str, spec: ModelSpec, *, precision: str, device: str) -> str:
-        """Return ``<slug>--<8 hex digits>``: another model, preprocessing, precision or device, another folder."""
+        """Return ``<slug>--<8 hex digits>``, which differ by model, preprocessing, precision and device."""
         key = {"model": spec.model_dump(mode="json"), "precision": precision, "device": device}
         return f"{slug}--{digest_of(key)[:8]}"
 
@@ -369,23 +340,10 @@ def _comparable(info: RunInfo) -> dict[str, object]:
 def _refuse_difference(where: Path, found: dict[str, object], expected: dict[str, object]) -> None:
     if found == expected:
         return
-    name, old, new = next(_differences(found, expected))
+    name, old, new = next(differences(found, expected))
     raise IncompatiblePredictionsError(
         f"{where} was made from something else: {name}",
         expected=str(new),
         found=str(old),
         fix="remove the folder, or keep these predictions and name another folder with --predictions",
     )
-
-
-def _differences(
-    found: Mapping[str, object], expected: Mapping[str, object], at: str = ""
-) -> Iterator[tuple[str, object, object]]:
-    for key in sorted({*found, *expected}):
-        old, new = found.get(key), expected.get(key)
-        if old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{at}{key}.")
-        else:
-            yield f"{at}{key}", old, new

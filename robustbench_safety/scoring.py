@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety import metrics
+from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot
 from robustbench_safety.detectors import ood_score
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError, UndefinedMetricError
@@ -67,7 +68,7 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
     return needed
 
 
-def score_predictions(run: Run, suite: Suite, data: DataRoot) -> ScoreRecord:
+def score_predictions(run: Run, suite: Suite, data: DataRoot) -> tuple[ScoreRecord, Companion]:
     """Score a suite from the predictions in a run folder.
 
     A condition without predictions makes its cells null, with the reason, and the record partial.
@@ -76,7 +77,8 @@ def score_predictions(run: Run, suite: Suite, data: DataRoot) -> ScoreRecord:
         IncompatiblePredictionsError: A file belongs to another run, or cannot give what a metric needs.
         FileFormatError: A file was changed since it was written.
     """
-    return _Scoring(run, suite, data).record()
+    scoring = _Scoring(run, suite, data)
+    return scoring.record(), scoring.companion
 
 
 class _Scoring:
@@ -86,6 +88,7 @@ class _Scoring:
         self._headers: dict[Condition, PredictionsHeader] = {}
         self._scores_in: dict[_Scored, Floats] = {}
         self._curves = Curves()
+        self.companion = Companion()
 
     def record(self) -> ScoreRecord:
         suite, run = self._suite, self._run
@@ -136,6 +139,7 @@ class _Scoring:
             conditions={cell.id: tuple(self._cells[cell.id].values) for cell in suite.cells},
             data_digests={path: header.data_digest for path, header in headers.items()},
             prediction_digests={path: header.predictions_digest for path, header in headers.items()},
+            companion_digest=self.companion.digest(),
             curves=self._curves,
             environment=run.info.environment,
             forward_passes=passes,
@@ -168,10 +172,13 @@ class _Scoring:
         predictions = read_predictions(path)
         _check_header(predictions.header, self._run, condition)
         self._headers[condition] = predictions.header
+        self.companion.add(predictions)
         for dataset, detector, subset in wanted:
             if dataset == condition.dataset and condition.kind == "clean":
                 outputs = Outputs(predictions, self._columns(subset))
-                self._scores_in[dataset, detector, subset] = ood_score(detector, outputs.logits)
+                scores = ood_score(detector, outputs.logits)
+                self._scores_in[dataset, detector, subset] = scores
+                self.companion.add_scores(predictions, detector, scores)
         for cell in cells:
             try:
                 self._measure(cell, condition, predictions)
@@ -213,6 +220,7 @@ class _Scoring:
             return  # _fail has said why
         scores_out = ood_score(cell.detector, Outputs(predictions, self._columns(cell.subset)).logits)
         measured.scores_out.append(scores_out)
+        self.companion.add_scores(predictions, cell.detector, scores_out)
         measured.values.append(
             ConditionScore(
                 condition=condition,

@@ -18,7 +18,9 @@ def shared() -> Path:
     """The folder of real data and weights; the test is skipped, with the reason, where there is none."""
     folder = Path(os.environ.get("RBS_SHARED", REPOSITORY.parent / "shared")).resolve()
     if not (folder / "data" / "unpack.py").is_file():
-        pytest.skip(f"real data are not at hand: no data/unpack.py in {folder}; name the folder in RBS_SHARED")
+        pytest.skip(
+            f"real data are not at hand: no data/unpack.py in {folder}; name the folder in RBS_SHARED"
+        )
     return folder
 
 

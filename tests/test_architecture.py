@@ -21,7 +21,7 @@ LAYERS = (
     ("attacks",),
     ("devices", "summary", "predictions", "predicting"),
     ("metrics", "detectors"),
-    ("measures", "suites", "scoring"),
+    ("measures", "suites", "companion", "scoring"),
     ("engines",),
     ("evaluation",),
     ("reporting",),

@@ -75,7 +75,7 @@ def run_rescore(leaderboard: Path, run_folder: Path, suite: str) -> None:
 
 
 def _report(evaluation: Evaluation, leaderboard: Path) -> None:
-    path = write_record(leaderboard, evaluation.record)
+    path = write_record(leaderboard, evaluation.record, evaluation.companion)
     show_record(evaluation.record)
     for reason in evaluation.record.partial_because:
         screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
@@ -97,7 +97,7 @@ def run_demo(out: Path) -> None:
                 predictions=out / "predictions",
                 progress=progress,
             )
-        write_record(leaderboard, evaluation.record)
+        write_record(leaderboard, evaluation.record, evaluation.companion)
     tables = build_tables(leaderboard)
     show_leaderboard(leaderboard, DEMO_SUITE)
     _say_places({

@@ -73,9 +73,9 @@ def rotate(
 ) -> Iterator[torch.Tensor]:
     """Yield images that turn clockwise by a degree a frame; ``parameters`` is (middle frame,).
 
-    Bilinear about the middle of the image and truncated, black coming in, as Pillow does it. (torchvision of
-    2018, through which the authors called Pillow, is recalled to have set the centre half a pixel right of and
-    below the middle; unverified, so not copied: docs/traps.md.)
+    Bilinear about the middle of the image and truncated, black coming in, as Pillow does it. (The torchvision
+    of 2018, through which the authors called Pillow, is recalled to have set the centre half a pixel right of
+    and below the middle; unverified, so not copied: docs/traps.md.)
     """
     (middle,) = parameters
     n, height, width, channels = images.shape

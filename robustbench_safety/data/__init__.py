@@ -1,7 +1,7 @@
 """Datasets: manifests, readers of the published layouts, and the way from stored bytes to pixels."""
 
+from robustbench_safety.data.base import Reader
 from robustbench_safety.data.loader import Block, Loader, limited, stored_digest
-from robustbench_safety.data.readers import Reader
 from robustbench_safety.data.store import DataRoot, Dataset, load_dataset, load_manifest
 from robustbench_safety.data.transforms import Transform
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,14 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 
-from robustbench_safety.data.readers import ArrayReader, Indices, Stored, array_ids
+from robustbench_safety.data.base import (
+    ArrayReader,
+    Indices,
+    Stored,
+    array_ids,
+    check_count,
+    checked_labels,
+)
 from robustbench_safety.records import BuiltinLayout, DatasetManifest
 from robustbench_safety.streams import STREAM, random_stream
 
@@ -34,27 +42,40 @@ class DigitsReader(ArrayReader):
     scans by 13 writers, 17 grey levels).
     """
 
-    def __init__(self, split: Split) -> None:
-        scans = load_digits()
-        order = sorted(range(len(scans.images)), key=lambda i: hashlib.sha256(b"digits-%d" % i).digest())
-        first = 0
-        for name, n in DIGITS_SPLIT.items():
-            if name == split:
-                chosen = sorted(order[first : first + n])
-            first += n
-        ids = array_ids(len(scans.images))
-        self.sample_ids = [ids[i] for i in chosen]
-        self.labels = scans.target[chosen].astype(np.int64)
-        self._images = np.stack([_enlarged(scans.images[i]) for i in chosen])
+    def __init__(self, split: Split, *, labelled: bool = True) -> None:
+        chosen, labels, images = _digits()
+        self._chosen = chosen[split]
+        self._images = images
+        ids = array_ids(len(images))
+        self.sample_ids = [ids[i] for i in self._chosen]
+        self.labels = labels[self._chosen] if labelled else np.full(len(self._chosen), -1, dtype=np.int64)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
-        return [memoryview(self._images[i]).cast("B") for i in indices]
+        """Return the pixels of each picture, row by row."""
+        return [memoryview(self._images[i]).cast("B") for i in self._chosen[indices]]
 
-    def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.uint8]:
-        return self._images[indices]
+    def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.uint8]:  # noqa: ARG002
+        """Return uint8 [n, 32, 32, 3]."""
+        return self._images[self._chosen[indices]]
 
     def stamp(self) -> str:
+        """Return a constant: there is no file that could change."""
         return "builtin"
+
+
+@cache  # 40 conditions of a suite are made from the same 5 MB
+def _digits() -> tuple[dict[Split, Indices], NDArray[np.int64], NDArray[np.uint8]]:
+    """Return which scans belong to each split, and the labels and pictures of all of them."""
+    scans = load_digits()
+    order = sorted(range(len(scans.images)), key=lambda i: hashlib.sha256(b"digits-%d" % i).digest())
+    chosen: dict[Split, Indices] = {}
+    first = 0
+    for name, n in DIGITS_SPLIT.items():
+        chosen[name] = np.sort(np.array(order[first : first + n], dtype=np.int64))
+        first += n
+    images = np.stack([_enlarged(scan) for scan in scans.images])
+    images.flags.writeable = False
+    return chosen, scans.target.astype(np.int64), images
 
 
 def _enlarged(scan: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -70,7 +91,7 @@ def _gaussian(draw: np.random.Generator) -> NDArray[np.float64]:
 
 def _rademacher(draw: np.random.Generator) -> NDArray[np.float64]:
     """-1 or 1 with equal chance."""
-    return draw.integers(0, 2, size=(32, 32, 3)) * 2.0 - 1.0
+    return draw.integers(0, 2, size=(32, 32, 3)).astype(np.float64) * 2 - 1
 
 
 def _blobs(draw: np.random.Generator) -> NDArray[np.float64]:
@@ -78,7 +99,7 @@ def _blobs(draw: np.random.Generator) -> NDArray[np.float64]:
     # The published code blurs with sigma 1.5 along the channel axis too; border and reach are scikit-image's.
     points = (draw.random((32, 32, 3)) < 0.7).astype(np.float64)
     blurred = gaussian_filter(points, sigma=1.5, mode="nearest", truncate=4.0)
-    return np.where(blurred < 0.75, 0.0, blurred) * 2 - 1
+    return np.asarray(np.where(blurred < 0.75, 0.0, blurred) * 2 - 1, dtype=np.float64)
 
 
 _NOISE: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {
@@ -100,19 +121,33 @@ class NoiseReader(ArrayReader):
         self.labels = np.full(n, -1, dtype=np.int64)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
+        """Return the float32 values of each picture, little-endian."""
         make = _NOISE[self._name]
         pictures = (make(random_stream(_NOISE_SEED, self._name, self.sample_ids[i])) for i in indices)
         return [((picture + 1) / 2).astype("<f4").tobytes() for picture in pictures]
 
-    def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.float32]:
+    def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.float32]:  # noqa: ARG002
+        """Return float32 [n, 32, 32, 3] in [0, 1]."""
         return np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float32).reshape(-1, 32, 32, 3)
 
     def stamp(self) -> str:
+        """Return the name of the stream that the noise is drawn from."""
         return STREAM
 
 
-def open_builtin(manifest: DatasetManifest, layout: BuiltinLayout) -> ArrayReader:
-    """Return the reader of a builtin dataset."""
-    if layout.generator == "digits":
-        return DigitsReader(layout.split)
-    return NoiseReader(layout.generator, manifest.samples)
+def open_builtin(
+    manifest: DatasetManifest, layout: BuiltinLayout, classes: Sequence[str]
+) -> DigitsReader | NoiseReader:
+    """Return the reader of a builtin dataset.
+
+    Raises:
+        DataError: The manifest states another number of images, or too few classes.
+    """
+    if layout.generator != "digits":
+        reader = NoiseReader(layout.generator, manifest.samples)
+        checked_labels(manifest.name, manifest, reader.labels, classes)
+        return reader
+    digits = DigitsReader(layout.split, labelled=manifest.role != "ood")
+    check_count(f"the {layout.split} part of the digits", manifest, len(digits.sample_ids))
+    checked_labels(manifest.name, manifest, digits.labels, classes)
+    return digits

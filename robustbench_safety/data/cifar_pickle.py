@@ -1,15 +1,18 @@
 """The official CIFAR batches, read without executing pickled code.
 
-The published files are protocol-2 pickles of a dictionary with a byte array and two lists. The interpreter below
-knows the opcodes that such a file needs and no others; the three NumPy globals in it are read as names and never
-looked up, so nothing can be called.
+The published files are protocol-2 pickles of a dictionary with a byte array and two lists. The interpreter
+below knows the opcodes that such a file needs and no others; the three NumPy globals in it are read as names
+and never looked up, so nothing can be called. What it builds is bounded by the length of the file and
+``_MOST_STEPS``.
 """
 
 from __future__ import annotations
 
-import struct
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from struct import Struct
+from struct import error as StructError  # noqa: N812  # "error" alone would say nothing below
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +22,18 @@ from robustbench_safety.files import read_bytes
 
 __all__ = ["read_cifar_pickle"]
 
-#: The largest published batch (CIFAR-100 train) is 155 MB.
-_LARGEST_BATCH = 512 * 2**20
+#: The largest published batch (CIFAR-100 train) is 155 MB, and takes some 300,000 steps.
+_LARGEST_BATCH = 256 * 2**20
+_MOST_STEPS = 1_000_000
+#: No name of a global that is let through is longer.
+_LONGEST_NAME = 80
 
-_ARRAY_GLOBALS = {
-    "numpy.core.multiarray _reconstruct",
-    "numpy._core.multiarray _reconstruct",
-    "numpy ndarray",
-    "numpy dtype",
-}
+_RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
+_NDARRAY, _DTYPE = "numpy ndarray", "numpy dtype"
+
+_UINT8, _UINT16, _UINT32, _INT32 = Struct("<B"), Struct("<H"), Struct("<I"), Struct("<i")
+
+_FIX = "fetch and unpack the published archive again"
 
 
 class _Global(str):
@@ -48,7 +54,7 @@ class _Mark:
     """Marks a place on the stack."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The file holds something that a CIFAR batch does not need."""
 
 
@@ -63,28 +69,32 @@ class _Interpreter:
         self.done = False
 
     def run(self) -> object:
-        opcodes = _OPCODES
-        while not self.done:
-            code = self.data[self.at]
-            self.at += 1
+        opcodes, data = _OPCODES, self.data
+        for _ in range(_MOST_STEPS):
+            code = data[self.at]
             action = opcodes.get(code)
             if action is None:
-                raise _Refused(f"opcode {bytes([code])!r} at byte {self.at - 1}")
+                raise _RefusedError(f"opcode {bytes([code])!r} at byte {self.at}")
+            self.at += 1
             action(self)
-        return self.stack.pop()
+            if self.done:
+                return self.stack.pop()
+        raise _RefusedError(f"more than {_MOST_STEPS} steps")
 
     def take(self, n: int) -> bytes:
-        if self.at + n > len(self.data):
+        # A negative length would go back, and the machine round in circles.
+        if n < 0 or self.at + n > len(self.data):
             raise IndexError
         self.at += n
         return self.data[self.at - n : self.at]
 
-    def integer(self, layout: str) -> int:
-        value: int = struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+    def integer(self, layout: Struct) -> int:
+        value: int = layout.unpack_from(self.data, self.at)[0]
+        self.at += layout.size
         return value
 
     def line(self) -> str:
-        end = self.data.index(b"\n", self.at)
+        end = self.data.index(b"\n", self.at, self.at + _LONGEST_NAME)
         text = self.data[self.at : end].decode("ascii")
         self.at = end + 1
         return text
@@ -97,78 +107,111 @@ class _Interpreter:
                 return items
         raise IndexError
 
-    def top(self, kind: type) -> object:
-        if not isinstance(self.stack[-1], kind):
-            raise _Refused(f"a {type(self.stack[-1]).__name__} where a {kind.__name__} belongs")
-        return self.stack[-1]
+
+_Action = Callable[[_Interpreter], None]
 
 
-def _push(read: Callable[[_Interpreter], object]) -> Callable[[_Interpreter], None]:
+def _push(read: Callable[[_Interpreter], object]) -> _Action:
     def action(machine: _Interpreter) -> None:
         machine.stack.append(read(machine))
 
     return action
 
 
-def _put(layout: str) -> Callable[[_Interpreter], None]:
+def _integer(layout: Struct) -> _Action:
+    def action(machine: _Interpreter) -> None:
+        machine.stack.append(machine.integer(layout))
+
+    return action
+
+
+def _put(layout: Struct) -> _Action:
     def action(machine: _Interpreter) -> None:
         machine.memo[machine.integer(layout)] = machine.stack[-1]
 
     return action
 
 
-def _text(layout: str) -> Callable[[_Interpreter], None]:
-    # Python 2 wrote both file names and the pixels as "strings"; bytes keep them as they are.
-    return _push(lambda machine: machine.take(machine.integer(layout)))
-
-
-def _fixed_tuple(n: int) -> Callable[[_Interpreter], None]:
+def _get(layout: Struct) -> _Action:
     def action(machine: _Interpreter) -> None:
+        machine.stack.append(machine.memo[machine.integer(layout)])
+
+    return action
+
+
+def _text(layout: Struct) -> _Action:
+    # Python 2 wrote both file names and the pixels as "strings"; bytes keep them as they are.
+    def action(machine: _Interpreter) -> None:
+        machine.stack.append(machine.take(machine.integer(layout)))
+
+    return action
+
+
+def _fixed_tuple(n: int) -> _Action:
+    def action(machine: _Interpreter) -> None:
+        if len(machine.stack) < n:
+            raise IndexError
         machine.stack[-n:] = [tuple(machine.stack[-n:])]
 
     return action
 
 
+def _protocol(machine: _Interpreter) -> None:
+    machine.integer(_UINT8)
+
+
+def _tuple(machine: _Interpreter) -> None:
+    machine.stack.append(tuple(machine.pop_to_mark()))
+
+
 def _global(machine: _Interpreter) -> None:
     name = f"{machine.line()} {machine.line()}"
-    if name not in _ARRAY_GLOBALS:
-        raise _Refused(f"global {name!r}")
+    if name not in {*_RECONSTRUCT, _NDARRAY, _DTYPE}:
+        raise _RefusedError(f"global {name!r}")
     machine.stack.append(_Global(name))
 
 
 def _appends(machine: _Interpreter) -> None:
-    items = machine.pop_to_mark()
-    target = machine.top(list)
-    target.extend(items)  # type: ignore[attr-defined]  # top() has checked that it is a list
+    items, target = machine.pop_to_mark(), machine.stack[-1]
+    if not isinstance(target, list):
+        raise _RefusedError(f"a {type(target).__name__} where a list belongs")
+    target.extend(items)
 
 
 def _setitems(machine: _Interpreter) -> None:
-    items = machine.pop_to_mark()
-    target = machine.top(dict)
+    items, target = machine.pop_to_mark(), machine.stack[-1]
+    if not isinstance(target, dict):
+        raise _RefusedError(f"a {type(target).__name__} where a dictionary belongs")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        target[key] = value  # type: ignore[index]  # top() has checked that it is a dict
+        # Bytes alone: the hash of a tuple nested a million deep would overflow the C stack.
+        if not isinstance(key, bytes):
+            raise _RefusedError(f"a {type(key).__name__} as a key")
+        target[key] = value
 
 
 def _reduce(machine: _Interpreter) -> None:
     arguments, name = machine.stack.pop(), machine.stack.pop()
-    if isinstance(name, _Global) and name.endswith("_reconstruct"):
+    if not isinstance(name, _Global) or not isinstance(arguments, tuple):
+        raise _RefusedError(f"a call of a {type(name).__name__}")
+    if name in _RECONSTRUCT:
         machine.stack.append(_Array())
-    elif isinstance(name, _Global) and name == "numpy dtype" and isinstance(arguments, tuple):
-        machine.stack.append(_Dtype(_ascii(arguments[0])))
+    elif name == _DTYPE and arguments and isinstance(arguments[0], bytes):
+        machine.stack.append(_Dtype(arguments[0].decode("ascii")))
     else:
-        raise _Refused(f"a call of {name!r}")
+        raise _RefusedError(f"a call of {str(name)!r}")
 
 
 def _build(machine: _Interpreter) -> None:
-    state = machine.stack.pop()
-    target = machine.stack[-1]
+    state, target = machine.stack.pop(), machine.stack[-1]
     if isinstance(target, _Dtype):
         return  # byte order and alignment: meaningless for the one-byte type, and no other is let through
     if not isinstance(target, _Array) or not isinstance(state, tuple) or len(state) != 5:
-        raise _Refused("a state that is not an array's")
+        raise _RefusedError("a state that is not an array's")
     _, shape, dtype, fortran, raw = state
-    if dtype != "u1" or fortran or not isinstance(raw, bytes) or not isinstance(shape, tuple):
-        raise _Refused(f"an array of type {dtype!r}")
+    if not isinstance(dtype, _Dtype) or dtype != "u1" or fortran is not False or not isinstance(raw, bytes):
+        raise _RefusedError("an array of another type than uint8")
+    if not isinstance(shape, tuple) or [type(side) for side in shape] != [int, int]:
+        raise _RefusedError("an array of another shape than [N, 3072]")
     target.value = np.frombuffer(raw, dtype=np.uint8).reshape(shape)
 
 
@@ -176,34 +219,30 @@ def _stop(machine: _Interpreter) -> None:
     machine.done = True
 
 
-def _ascii(value: object) -> str:
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
-
-
-_OPCODES: dict[int, Callable[[_Interpreter], None]] = {
+_OPCODES: dict[int, _Action] = {
     ord(code): action
     for code, action in {
-        "\x80": lambda machine: machine.take(1) and None,  # PROTO
+        "\x80": _protocol,
         "}": _push(lambda _: {}),
         "]": _push(lambda _: []),
         "(": _push(lambda _: _Mark),
-        "q": _put("<B"),
-        "r": _put("<I"),
-        "h": _push(lambda machine: machine.memo[machine.integer("<B")]),
-        "j": _push(lambda machine: machine.memo[machine.integer("<I")]),
-        "K": _push(lambda machine: machine.integer("<B")),
-        "M": _push(lambda machine: machine.integer("<H")),
-        "J": _push(lambda machine: machine.integer("<i")),
-        "U": _text("<B"),
-        "T": _text("<i"),
-        "X": _text("<I"),  # BINUNICODE, as Python 3 writes text
+        "q": _put(_UINT8),
+        "r": _put(_UINT32),
+        "h": _get(_UINT8),
+        "j": _get(_UINT32),
+        "K": _integer(_UINT8),
+        "M": _integer(_UINT16),
+        "J": _integer(_INT32),
+        "U": _text(_UINT8),
+        "T": _text(_INT32),
+        "X": _text(_UINT32),  # BINUNICODE, as Python 3 writes text
         "N": _push(lambda _: None),
         "\x88": _push(lambda _: True),
         "\x89": _push(lambda _: False),
         "\x85": _fixed_tuple(1),
         "\x86": _fixed_tuple(2),
         "\x87": _fixed_tuple(3),
-        "t": lambda machine: machine.stack.append(tuple(machine.pop_to_mark())),
+        "t": _tuple,
         "e": _appends,
         "u": _setitems,
         "c": _global,
@@ -214,44 +253,57 @@ _OPCODES: dict[int, Callable[[_Interpreter], None]] = {
 }
 
 
-def read_cifar_pickle(path: Path, label_field: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read_cifar_pickle(
+    path: Path, label_field: str, *, md5: str | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read one official batch.
 
     Args:
         path: ``test_batch``, ``data_batch_1``, ``test`` ...
         label_field: ``labels`` for CIFAR-10, ``fine_labels`` for CIFAR-100.
+        md5: Published md5 of the file; None where there is none.
 
     Returns:
         Pixels uint8 [N, 3072], each row 1,024 red, green and blue values; labels int64 [N].
 
     Raises:
         StorageError: The file cannot be read.
-        DataError: It is not such a batch: empty, truncated, or it holds anything else.
+        FileFormatError: It is far larger than any such batch.
+        DataError: It is not such a batch: another md5, empty, truncated, or it holds anything else.
     """
     data = read_bytes(path, largest=_LARGEST_BATCH)
-    wrong = f"{path} is not an official CIFAR batch"
-    fix = "fetch and unpack the published archive again"
+    if md5 is not None and (found := hashlib.md5(data, usedforsecurity=False).hexdigest()) != md5:
+        raise DataError(
+            f"{path} is not the published file",
+            expected=f"md5 {md5}",
+            found=f"{found} of {len(data)} bytes",
+            fix=_FIX,
+        )
     try:
         content = _Interpreter(data).run()
-    except _Refused as error:
-        raise DataError(
-            wrong, expected="a dictionary of pixels and labels", found=f"{error}; it was not executed", fix=fix
+    except _RefusedError as error:
+        raise _not_a_batch(
+            path, "a dictionary of pixels and labels", f"{error}; it was not executed"
         ) from error
-    except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
-        raise DataError(
-            wrong, expected="a whole pickle", found=f"{len(data)} bytes, cut short or damaged", fix=fix
-        ) from error
+    except (IndexError, KeyError, ValueError, StructError) as error:
+        raise _not_a_batch(path, "a whole pickle", f"{len(data)} bytes, cut short or damaged") from error
+    return _batch(path, content, label_field)
+
+
+def _batch(path: Path, content: object, label_field: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pixels and labels of what the interpreter built."""
     if not isinstance(content, dict):
-        raise DataError(wrong, expected="a dictionary", found=type(content).__name__, fix=fix)
-    fields = {_ascii(key): value for key, value in content.items()}
+        raise _not_a_batch(path, "a dictionary", f"a {type(content).__name__}")
+    fields = {key.decode("ascii", "replace"): value for key, value in content.items()}
     array, labels = fields.get("data"), fields.get(label_field)
     pixels = array.value if isinstance(array, _Array) else None
-    if pixels is None or pixels.ndim != 2 or pixels.shape[1] != 3072 or not isinstance(labels, list):
-        raise DataError(
-            wrong, expected=f"'data' [N, 3072] and '{label_field}'", found=", ".join(sorted(fields)), fix=fix
-        )
+    if pixels is None or pixels.shape[1] != 3072 or not isinstance(labels, list):
+        names = ", ".join(sorted(fields))[:200]
+        raise _not_a_batch(path, f"'data' [N, 3072] and '{label_field}'", names or "an empty dictionary")
     if len(labels) != len(pixels) or not all(type(label) is int for label in labels):
-        raise DataError(
-            wrong, expected=f"{len(pixels)} whole-number labels", found=f"{len(labels)} entries", fix=fix
-        )
+        raise _not_a_batch(path, f"{len(pixels)} whole-number labels", f"{len(labels)} entries")
     return pixels, np.array(labels, dtype=np.int64)
+
+
+def _not_a_batch(path: Path, expected: str, found: str) -> DataError:
+    return DataError(f"{path} is not an official CIFAR batch", expected=expected, found=found, fix=_FIX)

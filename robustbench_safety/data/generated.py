@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety import corruptions
-from robustbench_safety.data.readers import ArrayReader, Indices, Stored
-from robustbench_safety.errors import DataError
+from robustbench_safety.data.base import ArrayReader, Indices, Stored
+from robustbench_safety.errors import DataError, FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of
 from robustbench_safety.records import Condition, GeneratedLayout
 from robustbench_safety.streams import STREAM
@@ -18,7 +19,12 @@ __all__ = ["GeneratedReader"]
 
 
 class GeneratedReader(ArrayReader):
-    """One corruption at one severity, or one sequence at one difficulty."""
+    """One corruption at one severity, or one sequence at one difficulty.
+
+    Raises:
+        FileFormatError: There is none of that name or level, or not for images of this size.
+        DataError: The source's images are not 8-bit.
+    """
 
     def __init__(
         self, source: ArrayReader, layout: GeneratedLayout, condition: Condition, *, seed: int
@@ -28,31 +34,48 @@ class GeneratedReader(ArrayReader):
         self.labels = source.labels
         self.class_sorted = source.class_sorted
         self.decoder = source.decoder
-        if condition.kind == "sequence":
-            self.frames = corruptions.n_frames(condition.name, variant=layout.variant)
+        try:
+            if condition.kind == "sequence":
+                self.frames = corruptions.n_frames(condition.name, variant=layout.variant)
+            # Making the first image tells now what would else be told in the middle of a run.
+            first = np.zeros(1, dtype=np.int64)
+            self.block(first, source.stored(first))
+        except (UnknownNameError, UsageError) as error:
+            raise FileFormatError(
+                f"{condition.path} cannot be made",
+                found=str(error),
+                fix=f"correct the conditions in the manifest of {condition.dataset}",
+            ) from error
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
+        """Return the stored bytes of the clean images."""
         return self._source.stored(indices)
 
     def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.uint8]:
+        """Return the corrupted images, or the frames of each clip in turn: uint8 [n * frames, H, W, 3]."""
         images = self._source.block(indices, stored)
-        if images.dtype != np.uint8:
-            raise DataError(f"{self._condition.path} cannot be made", expected="8-bit images as its source")
+        if not _is_8_bit(images):
+            raise DataError(
+                f"{self._condition.path} cannot be made",
+                expected="8-bit images as its source",
+                found=str(images.dtype),
+                fix="name another source in the manifest",
+            )
         ids = [self.sample_ids[i] for i in indices]
         name, level, variant = self._condition.name, self._condition.level, self._layout.variant
         if self._condition.kind == "corruption":
-            return corruptions.corrupt(
-                images, name, level, seed=self._seed, variant=variant, sample_ids=ids
-            )
+            return corruptions.corrupt(images, name, level, seed=self._seed, variant=variant, sample_ids=ids)
         clips = corruptions.sequence(
             images, name, difficulty=level, seed=self._seed, variant=variant, sample_ids=ids
         )
         return clips.reshape(-1, *clips.shape[2:])
 
     def stamp(self) -> str:
+        """Return the stamp of the clean images."""
         return self._source.stamp()
 
     def finish_digest(self, digest: str) -> str:
+        """Return the digest over the clean images' and everything that the corruption depends on."""
         return digest_of(
             {
                 "source": self._source.finish_digest(digest),
@@ -64,3 +87,7 @@ class GeneratedReader(ArrayReader):
                 "condition": self._condition.model_dump(mode="json"),
             }
         )
+
+
+def _is_8_bit(images: NDArray[np.uint8] | NDArray[np.float32]) -> TypeGuard[NDArray[np.uint8]]:
+    return images.dtype == np.uint8

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robustbench_safety.data.readers import ArrayReader, FileReader, Reader, Stored, sample_digest
+from robustbench_safety.data.base import ArrayReader, FileReader, Indices, Reader, Stored, sample_digest
 from robustbench_safety.data.transforms import Transform
 
 __all__ = ["Block", "Loader", "limited", "stored_digest"]
 
 #: Blocks made ahead of the network: one under way and one ready hide the reading, more only cost memory.
 _AHEAD = 2
+#: Samples read at a time where nothing is decoded.
+_DIGESTED_TOGETHER = 256
+
+_Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,55 +83,78 @@ class Loader:
     ) -> None:
         self._reader, self._indices, self._keys = reader, indices, label_keys
         self._transform, self._block, self._workers = transform, block, workers
-        self._hasher = hashlib.sha256()
+        self._digest: str | None = None
 
     def __iter__(self) -> Iterator[Block]:
-        # One thread reads in order (the digest is taken there); a pool of them decodes.
-        reading = ThreadPoolExecutor(1, "rbs-read")
-        decoding = ThreadPoolExecutor(self._workers, "rbs-decode")
-        pending: deque[Future[Block]] = deque()
-        try:
+        hasher = hashlib.sha256()
+        # One thread reads in order (the digest is taken there), a pool of them decodes, and one puts blocks
+        # together, so that the decoders wait neither for the reading and hashing nor for the copying. They
+        # end in the order read, decode, join: each may wait for the one before.
+        with (
+            _threads(1, "join") as joining,
+            _threads(self._workers, "decode") as decoding,
+            _threads(1, "read") as reading,
+        ):
+            pending: deque[Future[Block]] = deque()
             for start in range(0, len(self._indices), self._block):
-                pending.append(reading.submit(self._make, start, decoding))
+                indices = self._indices[start : start + self._block]
+                read = reading.submit(self._read, indices, hasher, decoding)
+                pending.append(joining.submit(_join, start, len(indices), read))
                 if len(pending) > _AHEAD:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        finally:
-            reading.shutdown(cancel_futures=True)
-            decoding.shutdown(cancel_futures=True)
+        self._digest = self._reader.finish_digest(hasher.hexdigest())
 
     def data_digest(self) -> str:
-        """Return the data digest; whole once the iteration has ended."""
-        return self._reader.finish_digest(self._hasher.hexdigest())
+        """Return the data digest over the samples of a whole iteration."""
+        if self._digest is None:
+            raise RuntimeError("the data digest is known when all blocks have been read")
+        return self._digest
 
-    def _make(self, start: int, decoding: ThreadPoolExecutor) -> Block:
-        indices = self._indices[start : start + self._block]
+    def _read(self, indices: Indices, hasher: hashlib._Hash, decoding: Executor) -> Callable[[], _Pixels]:
+        """Read and hash a block; return what waits for its pixels."""
         stored = self._reader.stored(indices)
-        _add_samples(self._hasher, self._reader, indices, self._keys, stored)
+        _add_samples(hasher, self._reader, indices, self._keys, stored)
         if isinstance(self._reader, ArrayReader):
-            images = self._reader.block(indices, stored)
-            if not self._transform.keeps(*images.shape[1:3]):
-                images = np.stack(list(decoding.map(self._transform, images)))
-        else:
-            images = np.stack(list(decoding.map(self._decode, indices, stored)))
-        return Block(start=start, samples=len(indices), images=torch.from_numpy(_writable(images)))
+            reader = self._reader
+            return lambda: self._resized(reader.block(indices, stored), decoding)
+        images = [
+            decoding.submit(self._decode, self._reader, int(index), content)
+            for index, content in zip(indices, stored, strict=True)
+        ]
+        return lambda: np.stack([image.result() for image in images])
 
-    def _decode(self, index: np.int64, stored: Stored) -> NDArray[np.uint8]:
-        assert isinstance(self._reader, FileReader)  # noqa: S101  # the only other kind there is
-        pixels = self._transform(self._reader.decode(int(index), stored))
-        return pixels  # type: ignore[return-value]  # a file's pixels are 8-bit and stay so
+    def _decode(self, reader: FileReader, index: int, stored: Stored) -> NDArray[np.uint8]:
+        return self._transform(reader.decode(index, stored))
+
+    def _resized(self, images: _Pixels, decoding: Executor) -> _Pixels:
+        if self._transform.keeps(*images.shape[1:3]):
+            return images
+        return np.stack(list(decoding.map(self._transform, images)))
 
 
-def _writable(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.float32]:
+@contextmanager
+def _threads(n: int, name: str) -> Iterator[Executor]:
+    """Give ``n`` threads; when the block ends, what has not begun is dropped and what has is waited for."""
+    pool = ThreadPoolExecutor(n, f"rbs-{name}")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _join(start: int, samples: int, read: Future[Callable[[], _Pixels]]) -> Block:
+    images = read.result()()
     # torch warns about read-only memory, which a view of a file's bytes is.
-    return images if images.flags.writeable else images.copy()
+    writable = images if images.flags.writeable else images.copy()
+    return Block(start=start, samples=samples, images=torch.from_numpy(writable))
 
 
 def _add_samples(
     hasher: hashlib._Hash,
     reader: Reader,
-    indices: NDArray[np.int64],
+    indices: Indices,
     keys: Sequence[str],
     stored: Sequence[Stored],
 ) -> None:
@@ -137,7 +165,7 @@ def _add_samples(
 def stored_digest(reader: Reader, indices: NDArray[np.int64], label_keys: Sequence[str]) -> str:
     """Return the data digest without decoding: what a run over these samples would record."""
     hasher = hashlib.sha256()
-    for start in range(0, len(indices), 256):
-        part = indices[start : start + 256]
+    for start in range(0, len(indices), _DIGESTED_TOGETHER):
+        part = indices[start : start + _DIGESTED_TOGETHER]
         _add_samples(hasher, reader, part, label_keys, reader.stored(part))
     return reader.finish_digest(hasher.hexdigest())

@@ -6,18 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
 
+from robustbench_safety.data.base import ArrayReader, Reader
 from robustbench_safety.data.builtin import open_builtin
 from robustbench_safety.data.generated import GeneratedReader
-from robustbench_safety.data.readers import (
-    ArrayReader,
-    CifarPickleReader,
-    ImageFolderReader,
-    NpyReader,
-    Reader,
-)
+from robustbench_safety.data.readers import CifarPickleReader, ImageFolderReader, NpyReader
 from robustbench_safety.errors import DataError, FileFormatError
-from robustbench_safety.files import locate_resource, read_yaml
+from robustbench_safety.files import locate_resource, read_yaml, reads
 from robustbench_safety.labels import load_label_space, load_subset
 from robustbench_safety.records import (
     BuiltinLayout,
@@ -40,7 +36,8 @@ class DataRoot:
     folders: Mapping[str, Path] = field(default_factory=dict)
     """By dataset name: the dataset's own folder."""
     beside: Path | None = None
-    """Folder of a user's own manifests, which go before the shipped ones."""
+    """Folder of a user's own manifests, which go before the shipped ones. It is laid out like
+    ``data_manifests``: label spaces in ``labels/`` below it, class subsets in ``subsets/``."""
 
     @classmethod
     def default(cls) -> DataRoot:
@@ -73,7 +70,11 @@ class Dataset:
         """Return the fields that can move a number, those of the source of generated images among them."""
         fields = self.manifest.scored_fields()
         if isinstance(self.manifest.layout, GeneratedLayout):
-            source = load_manifest(self.manifest.layout.source, beside=self.data.beside)
+            source = load_manifest(
+                self.manifest.layout.source,
+                beside=self.data.beside,
+                fix=f"correct the source in the manifest of {self.name}",
+            )
             fields["source"] = source.scored_fields()
         return fields
 
@@ -86,36 +87,45 @@ class Dataset:
 
         Raises:
             DataError: The folder is missing, empty, short of images or holds something else.
+            FileFormatError: The manifest asks for what cannot be made.
         """
         layout = self.manifest.layout
-        if isinstance(layout, GeneratedLayout):
-            source = load_dataset(layout.source, data=self.data)
-            clean = source.open(source.manifest.all_conditions()[0], seed=seed)
-            if not isinstance(clean, ArrayReader):
-                raise DataError(f"{self.name} cannot be made from {source.name}: its images vary in size")
-            return GeneratedReader(clean, layout, condition, seed=seed)
-        reader = self._open_stored()
-        if self.manifest.role == "ood":
-            reader.labels = reader.labels * 0 - 1
-        elif reader.labels.min() < 0 or reader.labels.max() >= len(self.classes):
-            raise DataError(
-                f"{self.name}: a label lies outside its label space {self.manifest.label_space}",
-                expected=f"0 to {len(self.classes) - 1}",
-                found=f"{reader.labels.min()} to {reader.labels.max()}",
-            )
-        return reader
+        match layout:
+            case BuiltinLayout():
+                return open_builtin(self.manifest, layout, self.classes)
+            case GeneratedLayout():
+                return GeneratedReader(self._source(layout, seed), layout, condition, seed=seed)
+            case CifarPickleLayout():
+                return CifarPickleReader(self.manifest, layout, self.check_presence(), self.classes)
+            case NpyLayout():
+                return NpyReader(self.manifest, layout, self.check_presence(), self.classes)
+            case ImageFolderLayout():
+                return ImageFolderReader(self.manifest, layout, self.check_presence(), self.classes)
+            case _:
+                assert_never(layout)
 
-    def _open_stored(self) -> Reader:
-        layout = self.manifest.layout
-        if isinstance(layout, BuiltinLayout):
-            return open_builtin(self.manifest, layout)
-        folder = self.check_presence()
-        if isinstance(layout, CifarPickleLayout):
-            return CifarPickleReader(self.manifest, layout, folder)
-        if isinstance(layout, NpyLayout):
-            return NpyReader(self.manifest, layout, folder)
-        assert isinstance(layout, ImageFolderLayout)  # noqa: S101  # the union has no other member
-        return ImageFolderReader(self.manifest, layout, folder, self.classes)
+    def _source(self, layout: GeneratedLayout, seed: int) -> ArrayReader:
+        """Return the clean images that conditions are made from."""
+        source = load_dataset(layout.source, data=self.data)
+        wrong = f"dataset {self.name} cannot be made from {source.name}"
+        fix = "correct the manifest"
+        if isinstance(source.manifest.layout, GeneratedLayout):
+            raise FileFormatError(wrong, expected="stored or builtin images", found="generated ones", fix=fix)
+        for what, expected, found in (
+            ("classes", source.classes, self.classes),
+            ("samples", source.manifest.samples, self.manifest.samples),
+            ("role ood", source.manifest.role == "ood", self.manifest.role == "ood"),
+        ):
+            if expected != found:
+                raise FileFormatError(
+                    f"{wrong}: {what}", expected=_short(expected), found=_short(found), fix=fix
+                )
+        clean = source.open(source.manifest.all_conditions()[0], seed=seed)
+        if not isinstance(clean, ArrayReader):
+            raise DataError(
+                wrong, expected="images of one size", found=f"layout {source.manifest.layout.type}", fix=fix
+            )
+        return clean
 
     def check_presence(self) -> Path:
         """Return the dataset's folder if the files that the layout names are there; counts are not looked at.
@@ -123,22 +133,22 @@ class Dataset:
         Raises:
             DataError: They are not; says what to fetch.
         """
-        layout, folder = self.manifest.layout, self.data.folder(self.manifest)
-        wanted: list[str] = []
-        if isinstance(layout, CifarPickleLayout):
-            wanted = list(layout.files)
-        elif isinstance(layout, NpyLayout):
-            wanted = [layout.images] + ([layout.labels] if layout.labels else [])
-        elif isinstance(layout, ImageFolderLayout):
-            wanted = [layout.path] if layout.path else []
-        absent = [name for name in wanted if not (folder / name).exists()]
-        if folder.is_dir() and not absent:
-            return folder
-        found = f"no {absent[0]} there" if folder.is_dir() else "no such folder"
+        folder = self.data.folder(self.manifest)
+        wanted = _named_files(self.manifest)
+        with reads(folder):
+            if not folder.is_dir():
+                found = "no such folder"
+            elif not any(folder.iterdir()):
+                found = "an empty folder"
+            else:
+                absent = [name for name in wanted if not (folder / name).exists()]
+                if not absent:
+                    return folder
+                found = f"no {absent[0]} there"
         raise DataError(
             f"dataset {self.name} is not in {folder}",
             expected=", ".join(wanted) or "one folder a class",
-            found="an empty folder" if folder.is_dir() and not any(folder.iterdir()) else found,
+            found=found,
             fix=self._how_to_get(),
         )
 
@@ -151,19 +161,45 @@ class Dataset:
         return f"{fetch}name the folder above with --data DIR, or its own with --data {self.name}=DIR"
 
 
-def load_manifest(name: str, *, beside: Path | None = None) -> DatasetManifest:
+def _named_files(manifest: DatasetManifest) -> list[str]:
+    """Return the files and folders, below the dataset's own, that its layout names."""
+    layout = manifest.layout
+    match layout:
+        case CifarPickleLayout():
+            return list(layout.files)
+        case NpyLayout():
+            return [layout.images] + ([layout.labels] if layout.labels else [])
+        case ImageFolderLayout():
+            return [layout.path] if layout.path else []
+        case BuiltinLayout() | GeneratedLayout():
+            return []
+        case _:
+            assert_never(layout)
+
+
+def _short(value: object) -> str:
+    return f"{len(value)} classes from {value[0]!r} on" if value and isinstance(value, tuple) else str(value)
+
+
+def load_manifest(name: str, *, beside: Path | None = None, fix: str = "") -> DatasetManifest:
     """Read ``data_manifests/<name>.yaml``.
 
+    Args:
+        name: Name of a manifest.
+        beside: A user's own folder, which goes before the shipped ones.
+        fix: What to do when there is none of that name.
+
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: There is none of that name; near names are shown.
         FileFormatError: It is not a manifest, or its name is not that of its file.
     """
-    path = locate_resource(
-        "dataset", name, "data_manifests", beside=beside, fix="`rbs data list` shows them all"
-    )
+    fix = fix or "`rbs data list` shows them all"
+    path = locate_resource("dataset", name, "data_manifests", beside=beside, fix=fix)
     manifest = read_yaml(path, DatasetManifest)
     if manifest.name != name:
-        raise FileFormatError(f"{path}: name", expected=name, found=manifest.name)
+        raise FileFormatError(
+            f"{path}: name is wrong", expected=name, found=manifest.name, fix="call the file after its name"
+        )
     return manifest
 
 
@@ -173,12 +209,28 @@ def load_dataset(name: str, *, data: DataRoot | str | Path | None = None) -> Dat
     Args:
         name: Name of a manifest.
         data: Data root; None for ``RBS_DATA`` or the user's cache.
+
+    Raises:
+        UnknownNameError: There is no manifest, label space or class subset of that name.
+        FileFormatError: One of these files does not hold what it should.
     """
     root = DataRoot(root=Path(data)) if isinstance(data, str | Path) else data or DataRoot.default()
     manifest = load_manifest(name, beside=root.beside)
-    classes: tuple[str, ...] = ()
-    if manifest.subset is not None:
-        classes = load_subset(manifest.subset, beside=root.beside).classes
-    elif manifest.label_space is not None:
-        classes = load_label_space(manifest.label_space, beside=root.beside).classes
-    return Dataset(manifest=manifest, data=root, classes=classes)
+    return Dataset(manifest=manifest, data=root, classes=_classes(manifest, root.beside))
+
+
+def _classes(manifest: DatasetManifest, beside: Path | None) -> tuple[str, ...]:
+    fix = f"correct the manifest of {manifest.name}"
+    if manifest.label_space is None:
+        return ()
+    if manifest.subset is None:
+        return load_label_space(manifest.label_space, beside=beside, fix=fix).classes
+    subset = load_subset(manifest.subset, beside=beside, fix=fix)
+    if subset.label_space != manifest.label_space:
+        raise FileFormatError(
+            f"dataset {manifest.name}: subset {subset.name} lies in another label space",
+            expected=manifest.label_space,
+            found=subset.label_space,
+            fix=fix,
+        )
+    return subset.classes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,7 +13,7 @@ from robustbench_safety.records import Preprocessing
 
 __all__ = ["Transform"]
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 
 
 class Transform:
@@ -23,7 +25,8 @@ class Transform:
             straight to the input size where that differs, and never cropped.
 
     Conventions:
-        Sizes round as torchvision's Resize and CenterCrop do, so the pixels equal those of its pipeline.
+        Sizes round as torchvision's Resize and CenterCrop do, so the pixels equal those of its pipeline, but
+        for an image that is too small for the crop: CenterCrop pads it with black, and here it is an error.
     """
 
     def __init__(self, preprocessing: Preprocessing, *, pre_cropped: bool) -> None:
@@ -34,11 +37,7 @@ class Transform:
     def keeps(self, height: int, width: int) -> bool:
         """Return whether images of this size come out as they go in."""
         target = self._preprocessing.input_size
-        if target is None:
-            return self._preprocessing.resize is None
-        if (height, width) != target:
-            return False
-        return self._pre_cropped or self._resized_shape(height, width) == (height, width)
+        return (height, width) == self._resized_shape(height, width) and target in (None, (height, width))
 
     def __call__(self, image: Pixels) -> Pixels:
         """Return [H, W, 3] at the input size, of the type that ``image`` has.
@@ -75,8 +74,8 @@ class Transform:
 
     def _resized_shape(self, height: int, width: int) -> tuple[int, int]:
         target, resize = self._preprocessing.input_size, self._preprocessing.resize
-        if self._pre_cropped and target is not None:
-            return target
+        if self._pre_cropped:
+            return target or (height, width)
         if resize is None:
             return height, width
         if isinstance(resize, tuple):

@@ -1,6 +1,6 @@
 """The frozen types that everything else passes around. They import nothing of this package but each other."""
 
-from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.base import Digest, Name, Record, RelativePath
 from robustbench_safety.records.dataset import (
     Archive,
     BuiltinLayout,
@@ -16,6 +16,7 @@ from robustbench_safety.records.dataset import (
     NpyLayout,
 )
 from robustbench_safety.records.model import CheckpointInfo, ModelFile, ModelSpec, Precision, Preprocessing
+from robustbench_safety.records.prediction import AttackOutcome, Columns, PredictionsHeader, RunInfo
 from robustbench_safety.records.score import (
     ConditionScore,
     Curves,
@@ -33,11 +34,13 @@ __all__ = [
     "Aggregate",
     "Archive",
     "Attack",
+    "AttackOutcome",
     "BuiltinLayout",
     "Cell",
     "CheckpointInfo",
     "CifarPickleLayout",
     "ClassSubset",
+    "Columns",
     "Condition",
     "ConditionGroup",
     "ConditionKind",
@@ -54,8 +57,11 @@ __all__ = [
     "Name",
     "NpyLayout",
     "Precision",
+    "PredictionsHeader",
     "Preprocessing",
     "Record",
+    "RelativePath",
+    "RunInfo",
     "Score",
     "ScoreInterval",
     "ScoreRecord",

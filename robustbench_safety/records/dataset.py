@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.base import Digest, Name, Record, RelativePath, refuse_repeated
 
 __all__ = [
     "Archive",
@@ -28,6 +28,8 @@ __all__ = [
 ConditionKind = Literal["clean", "corruption", "sequence", "attack", "detector-pass"]
 Role = Literal["clean", "shift", "corruption", "sequence", "ood", "fit", "tune"]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+#: The wnid for ImageNet, the class name elsewhere. It names a folder, and a line feed ends it in a digest.
+ClassKey = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$")]
 
 
 class Condition(Record):
@@ -53,7 +55,7 @@ class ConditionGroup(Record):
 
     kind: ConditionKind
     names: tuple[Name, ...] = Field(min_length=1)
-    levels: tuple[int, ...] = Field(min_length=1)
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class Archive(Record):
@@ -70,7 +72,7 @@ class ImageFolderLayout(Record):
     """``<folder>/[path/]<class>/<image>``, one folder a class."""
 
     type: Literal["image_folder"]
-    path: str = ""
+    path: RelativePath = ""
     """Folder of the class folders below the dataset's folder."""
 
 
@@ -78,9 +80,9 @@ class NpyLayout(Record):
     """A stack of images in one ``.npy`` file, labels in another."""
 
     type: Literal["npy"]
-    images: str
+    images: RelativePath
     """uint8 [N, H, W, 3]."""
-    labels: str | None = None
+    labels: RelativePath | None = None
     """Integers [N]; None for a set without labels (role ``ood``)."""
     class_sorted: bool = False
     """Whether the images stand class by class, so that a limit must go round the classes."""
@@ -90,7 +92,7 @@ class CifarPickleLayout(Record):
     """The official pickled batches of CIFAR-10 and CIFAR-100."""
 
     type: Literal["cifar_pickle"]
-    files: dict[str, Md5 | None] = Field(min_length=1)
+    files: dict[RelativePath, Md5 | None] = Field(min_length=1)
     """Batch files in order, each with its published md5 or None."""
     label_field: Literal["labels", "fine_labels"]
 
@@ -130,7 +132,7 @@ class DatasetManifest(Record):
     title: str
     role: Role
     layout: Layout
-    folder: str = ""
+    folder: RelativePath = ""
     """Folder below the data root; empty where nothing lies on disk."""
     conditions: tuple[ConditionGroup, ...] = Field(min_length=1)
     label_space: Name | None
@@ -139,7 +141,7 @@ class DatasetManifest(Record):
     """Class subset that the images are drawn from; None for the whole label space."""
     samples: int = Field(gt=0)
     """Source images in each condition."""
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
     """Height and width in pixels where all images share one; None where they vary."""
     pre_cropped: bool = False
     """Whether the images on disk are final crops that must not be cropped again."""
@@ -152,6 +154,27 @@ class DatasetManifest(Record):
     def _labels_where_needed(self) -> Self:
         if self.label_space is None and self.role != "ood":
             raise ValueError(f"label_space may be null for role 'ood' alone, not for role {self.role!r}")
+        if self.label_space is None and self.subset is not None:
+            raise ValueError("a subset needs the label_space that it is drawn from")
+        if isinstance(self.layout, NpyLayout) and self.layout.labels is None and self.role != "ood":
+            raise ValueError(f"labels may be left out for role 'ood' alone, not for role {self.role!r}")
+        if isinstance(self.layout, ImageFolderLayout) and self.label_space is None:
+            raise ValueError("an image_folder needs a label_space: its folders are called after the classes")
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_fit_the_layout(self) -> Self:
+        conditions = [
+            (g.kind, name, level) for g in self.conditions for name in g.names for level in g.levels
+        ]
+        refuse_repeated("condition", conditions)
+        if isinstance(self.layout, GeneratedLayout):
+            if self.layout.source == self.name:
+                raise ValueError("a dataset cannot be made from itself")
+            if any(group.kind not in ("corruption", "sequence") for group in self.conditions):
+                raise ValueError("what is generated is a corruption or a sequence")
+        elif len(conditions) > 1:
+            raise ValueError(f"layout {self.layout.type} holds one condition, {len(conditions)} are listed")
         return self
 
     def all_conditions(self) -> tuple[Condition, ...]:
@@ -172,15 +195,14 @@ class LabelSpace(Record):
     """``data_manifests/labels/<name>.yaml``: the classes of a label space, in index order."""
 
     name: Name
-    classes: tuple[str, ...] = Field(min_length=2)
-    """Class keys: the wnid for ImageNet, the class name elsewhere."""
+    classes: tuple[ClassKey, ...] = Field(min_length=2)
     digest: Digest
     """sha256 of the keys, each followed by a line feed."""
     source: str
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        _refuse_repeated(self.classes)
+        refuse_repeated("class", self.classes)
         return self
 
 
@@ -189,7 +211,7 @@ class ClassSubset(Record):
 
     name: Name
     label_space: Name
-    classes: tuple[str, ...] = Field(min_length=2)
+    classes: tuple[ClassKey, ...] = Field(min_length=2)
     count: int
     digest: Digest
     """sha256 of the keys, each followed by a line feed."""
@@ -197,15 +219,7 @@ class ClassSubset(Record):
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
-        _refuse_repeated(self.classes)
+        refuse_repeated("class", self.classes)
         if len(self.classes) != self.count:
             raise ValueError(f"the list has {len(self.classes)} classes, count says {self.count}")
         return self
-
-
-def _refuse_repeated(keys: tuple[str, ...]) -> None:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"class {key!r} is listed twice")
-        seen.add(key)

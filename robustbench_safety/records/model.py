@@ -37,8 +37,8 @@ class Preprocessing(Record):
     def _reaches_the_input_size(self) -> Self:
         if any(value <= 0 for value in self.std):
             raise ValueError("std must be above 0")
-        if self.crop is not None and self.input_size is None:
-            raise ValueError("a crop needs an input_size")
+        if self.input_size is None and (self.crop is not None or self.resize is not None):
+            raise ValueError("a resize or crop needs an input_size")
         return self
 
 

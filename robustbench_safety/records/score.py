@@ -32,7 +32,7 @@ class ScoreInterval(Record):
 
     low: float
     high: float
-    level: float
+    level: float = Field(gt=0, lt=1)
     method: str
 
 
@@ -109,11 +109,13 @@ class Timings(Record):
 class Curves(Record):
     """Curves a reader wants to see, drawn from the clean condition and the OOD sets."""
 
-    reliability: dict[str, tuple[tuple[int, float | None, float | None], ...]] = {}
+    reliability: dict[str, tuple[tuple[int, float | None, float | None], ...]] = Field(default_factory=dict)
     """By cell: (n, mean confidence, accuracy) in 15 equal bins of confidence."""
-    risk_coverage: dict[str, tuple[float, ...]] = {}
+    risk_coverage: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """By cell: error rate among the most confident 1 %, 2 % ... 100 %."""
-    ood_histogram: dict[str, tuple[tuple[float, float], tuple[int, ...], tuple[int, ...]]] = {}
+    ood_histogram: dict[str, tuple[tuple[float, float], tuple[int, ...], tuple[int, ...]]] = Field(
+        default_factory=dict
+    )
     """By cell: (range of scores), 50 counts in-distribution, 50 counts out of distribution."""
 
 
@@ -147,6 +149,8 @@ class ScoreRecord(Record):
     """By condition."""
     prediction_digests: dict[str, Digest]
     """By condition."""
+    companion_digest: Digest
+    """Over the content of the Parquet file beside the record, which pairs it with others."""
     curves: Curves
     environment: Environment
     forward_passes: int
@@ -154,6 +158,15 @@ class ScoreRecord(Record):
     verification: Verification
     timings: Timings
     supersedes: Digest | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for name in (*self.columns, *self.beside):
+            if name not in self.scores:
+                raise ValueError(f"column {name!r} has no score")
+        if (self.status == "partial") != bool(self.partial_because):
+            raise ValueError("a partial row says in partial_because what is missing, and no other row does")
+        return self
 
     @property
     def kind(self) -> RowKind:

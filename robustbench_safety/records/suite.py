@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from robustbench_safety.records.base import Name, Record
+from robustbench_safety.records.base import Name, Record, refuse_repeated
 
 __all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Suite"]
 
@@ -26,7 +26,11 @@ def pixel_fraction(text: str) -> float:
 
 
 #: A length in pixel space, as the papers write it: ``"2/255"``.
-PixelFraction = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(/[1-9]\d*)?$"), AfterValidator(_is_fraction)]
+PixelFraction = Annotated[
+    str,
+    Field(pattern=r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$", max_length=12),
+    AfterValidator(_is_fraction),
+]
 
 
 class Attack(Record):
@@ -35,7 +39,7 @@ class Attack(Record):
     name: Literal["pgd"]
     norm: Literal["linf"]
     eps: PixelFraction
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, le=10_000)
     step: PixelFraction
 
     def condition_name(self, seed: int) -> str:
@@ -49,7 +53,7 @@ class Cell(Record):
 
     id: Name
     dataset: Name
-    conditions: Literal["all"] | tuple[Name, ...] = "all"
+    conditions: Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
     """Names of conditions, each at all its levels, or all that the manifest has."""
     metric: Name
     subset: Name | None = None
@@ -60,7 +64,7 @@ class Cell(Record):
     """OOD score; for metrics of anomaly detection alone."""
     in_distribution: Name | None = None
     """Dataset of the in-distribution images; for metrics of anomaly detection alone."""
-    options: dict[str, int | float | str] = {}
+    options: dict[str, int | float | str] = Field(default_factory=dict)
     """Keyword arguments of the metric."""
 
     @model_validator(mode="after")
@@ -69,10 +73,17 @@ class Cell(Record):
             raise ValueError("detector and in_distribution go together")
         return self
 
+    @model_validator(mode="after")
+    def _conditions_are_its_own(self) -> Self:
+        if self.conditions != "all":
+            refuse_repeated("condition", self.conditions)
+            if self.attack is not None:
+                raise ValueError("an attack is made on the clean images: it goes without conditions")
+        return self
 
     def kind_of_number(self) -> tuple[object, ...]:
         """Return what two cells must share to be averaged."""
-        return self.metric, sorted(self.options.items()), self.detector, self.in_distribution
+        return self.metric, sorted(self.options.items()), self.detector, self.in_distribution, self.subset
 
 
 class Aggregate(Record):
@@ -90,7 +101,7 @@ class Suite(Record):
     version: int = Field(ge=1)
     title: str
     label_space: Name
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     """Of everything that is drawn: corruptions, attacks, bootstrap."""
     cells: tuple[Cell, ...] = Field(min_length=1)
     aggregates: tuple[Aggregate, ...] = ()
@@ -103,16 +114,16 @@ class Suite(Record):
     def _ids_are_known(self) -> Self:
         cells = [cell.id for cell in self.cells]
         ids = cells + [aggregate.id for aggregate in self.aggregates]
-        for name in ids:
-            if ids.count(name) > 1:
-                raise ValueError(f"id {name!r} is used twice")
+        refuse_repeated("id", ids)
         for aggregate in self.aggregates:
+            refuse_repeated(f"aggregate {aggregate.id!r}: cell", aggregate.of)
             for name in aggregate.of:
                 if name not in cells:
                     raise ValueError(f"aggregate {aggregate.id!r} is made of unknown cell {name!r}")
             kinds = [cell.kind_of_number() for cell in self.cells if cell.id in aggregate.of]
             if any(kind != kinds[0] for kind in kinds):
                 raise ValueError(f"aggregate {aggregate.id!r} would average different metrics")
+        refuse_repeated("column", (*self.columns, *self.beside))
         for name in (*self.columns, *self.beside):
             if name not in ids:
                 raise ValueError(f"column {name!r} is no cell and no aggregate")

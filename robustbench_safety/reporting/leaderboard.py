@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from robustbench_safety.companion import Companion, write_companion
 from robustbench_safety.errors import FileFormatError, StorageError
 from robustbench_safety.files import digest_of, read_json, write_bytes, write_json
 from robustbench_safety.records import ScoreRecord
@@ -19,13 +20,16 @@ def record_path(leaderboard: Path, record: ScoreRecord) -> Path:
     return leaderboard / "records" / record.suite.name / f"{record.slug}--{digest[:8]}.json"
 
 
-def write_record(leaderboard: Path, record: ScoreRecord) -> Path:
-    """File a record. One that is there already is left as it is: records are immutable.
+def write_record(leaderboard: Path, record: ScoreRecord, companion: Companion) -> Path:
+    """File a record and its companion. What is there already is left as it is: records are immutable.
 
     Raises:
         StorageError: The folder cannot be written.
     """
     path = record_path(leaderboard, record)
+    # The companion first: a record is never seen without it.
+    if not path.with_suffix(".parquet").exists():
+        write_companion(path.with_suffix(".parquet"), companion)
     if not path.exists():
         write_json(path, record)
     return path

@@ -168,7 +168,8 @@ def test_an_unknown_key_in_a_suite_or_manifest_is_named_with_its_line(
 ) -> None:
     (tmp_path / "own.yaml").write_text(
         "name: own\nversion: 1\ntitle: T\nlabel_space: digits\nseed: 0\n"
-        "cells:\n  - id: e\n    dataset: mine\n    metrics: error_rate\n    metric: error_rate\ncolumns: [e]\n"
+        "cells:\n  - id: e\n    dataset: mine\n    metrics: error_rate\n    metric: error_rate\n"
+        "columns: [e]\n"
     )
     said = refused(capsys, *score(suite="own.yaml"))
     assert "own.yaml, line 9" in said

@@ -1,0 +1,26 @@
+"""Files: strict YAML and JSON to records and back, digests, atomic writes, and where shipped files lie."""
+
+from robustbench_safety.files.differences import differences
+from robustbench_safety.files.digests import canonical_json, digest_of
+from robustbench_safety.files.raw import file_digest, read_bytes, reads
+from robustbench_safety.files.resources import locate_resource, resource_folder, resource_names
+from robustbench_safety.files.strict import read_json, read_yaml
+from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json
+
+__all__ = [
+    "atomic_path",
+    "canonical_json",
+    "differences",
+    "digest_of",
+    "file_digest",
+    "locate_resource",
+    "read_bytes",
+    "read_json",
+    "read_yaml",
+    "reads",
+    "resource_folder",
+    "resource_names",
+    "slugify",
+    "write_bytes",
+    "write_json",
+]

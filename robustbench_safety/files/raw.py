@@ -1,0 +1,63 @@
+"""Bytes of files, with the system's errors turned into ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from robustbench_safety.errors import FileFormatError, StorageError
+
+__all__ = ["file_digest", "read_bytes", "reads"]
+
+
+@contextmanager
+def reads(path: Path) -> Iterator[None]:
+    """Run a block that reads ``path``.
+
+    Raises:
+        StorageError: The system refuses; names the path and the system's reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read",
+            found=error.strerror or str(error),
+            fix="check that it exists and may be read",
+        ) from error
+
+
+def read_bytes(path: Path, *, largest: int | None = None) -> bytes:
+    """Return the content of ``path``.
+
+    Args:
+        path: A file.
+        largest: Bytes that it may have; None for any number.
+
+    Raises:
+        StorageError: The file cannot be read.
+        FileFormatError: It is larger than ``largest`` bytes.
+    """
+    with reads(path), path.open("rb") as handle:
+        # One byte more than is wanted tells that there is more, whatever the size that the system states.
+        content = handle.read(-1 if largest is None else largest + 1)
+    if largest is not None and len(content) > largest:
+        raise FileFormatError(
+            f"{path} is too large",
+            expected=f"at most {largest} bytes",
+            found="more",
+            fix="check that it is the file you mean",
+        )
+    return content
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of the content of ``path``.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    with reads(path), path.open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()

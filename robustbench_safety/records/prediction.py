@@ -1,0 +1,70 @@
+"""What stored predictions say of themselves: the header of each file, and the note in the run folder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.dataset import Condition
+from robustbench_safety.records.model import ModelSpec
+from robustbench_safety.records.score import Environment
+from robustbench_safety.records.suite import Attack
+
+__all__ = ["AttackOutcome", "Columns", "PredictionsHeader", "RunInfo"]
+
+Columns = Literal["logits", "summary"]
+
+
+class AttackOutcome(Record):
+    """What an adversarial condition was made of."""
+
+    settings: Attack
+    source_data_digest: Digest
+    """Data digest of the clean images."""
+    perturbed_digest: Digest
+    """sha256 over the perturbed pixels of every image, float32 NCHW, in manifest order."""
+
+
+class PredictionsHeader(Record):
+    """What a file of predictions says of itself."""
+
+    schema_version: Literal[1]
+    condition: Condition
+    columns: Columns
+    label_space: Name
+    """Of the model: what ``label`` indexes."""
+    n: int = Field(gt=0)
+    """Samples (or clips)."""
+    frames: int = Field(gt=0)
+    """Rows for each sample; 1 but in sequences."""
+    n_classes: int = Field(gt=0)
+    model_digest: Digest
+    manifest_digest: Digest
+    preprocessing_digest: Digest
+    seed: int
+    limit: int | None
+    data_digest: Digest
+    predictions_digest: Digest
+    """sha256 over the columns: ids, frames, labels and values."""
+    source_stamp: str
+    """Cheap digest of the source files' names, sizes and times: tells whether data may have changed since."""
+    decoder: str
+    attack: AttackOutcome | None
+    environment: Environment
+    forward_passes: int
+    seconds: float
+    finished: str
+
+
+class RunInfo(Record):
+    """``run.json``: what was asked, and on what machine."""
+
+    schema_version: Literal[1]
+    slug: Name
+    display_name: str
+    model: ModelSpec
+    seed: int
+    limit: int | None
+    environment: Environment

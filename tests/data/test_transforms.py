@@ -1,0 +1,167 @@
+"""Resize and crop give torchvision's pixels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision import transforms
+
+from robustbench_safety.data import Transform
+from robustbench_safety.errors import DataError
+from robustbench_safety.records import Preprocessing
+
+
+def preprocessing(
+    input_size: tuple[int, int] | None,
+    resize: int | tuple[int, int] | None,
+    crop: Literal["center"] | None = "center",
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear",
+) -> Preprocessing:
+    return Preprocessing(
+        input_size=input_size,
+        resize=resize,
+        crop=crop,
+        interpolation=interpolation,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    )
+
+
+def picture(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def by_torchvision(image: NDArray[np.uint8], wanted: Preprocessing) -> NDArray[np.uint8]:
+    mode = transforms.InterpolationMode(wanted.interpolation)
+    steps = []
+    if wanted.resize is not None:
+        steps.append(transforms.Resize(wanted.resize, interpolation=mode))
+    if wanted.crop is not None:
+        steps.append(transforms.CenterCrop(wanted.input_size))
+    return np.asarray(transforms.Compose(steps)(Image.fromarray(image)))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos"])
+@pytest.mark.parametrize("shape", [(50, 37), (37, 50), (40, 40), (41, 333), (33, 32), (32, 32), (20, 31)])
+@pytest.mark.parametrize(
+    ("input_size", "resize"), [((28, 28), 32), ((27, 28), 33), ((28, 28), (28, 31)), ((32, 32), 32)]
+)
+def test_pixels_equal_torchvision_s_resize_and_centre_crop(
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"],
+    shape: tuple[int, int],
+    input_size: tuple[int, int],
+    resize: int | tuple[int, int],
+) -> None:
+    wanted = preprocessing(input_size, resize, interpolation=interpolation)
+    image = picture(*shape)
+    found = Transform(wanted, pre_cropped=False)(image)
+    assert found.shape == (*input_size, 3)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, by_torchvision(image, wanted))
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    height=st.integers(8, 70), width=st.integers(8, 70), resize=st.integers(16, 40), crop=st.integers(8, 16)
+)
+def test_sizes_round_as_in_torchvision(height: int, width: int, resize: int, crop: int) -> None:
+    wanted = preprocessing((crop, crop), resize)
+    image = picture(height, width)
+    assert np.array_equal(Transform(wanted, pre_cropped=False)(image), by_torchvision(image, wanted))
+
+
+def test_a_crop_without_a_resize_takes_the_middle() -> None:
+    image = picture(6, 9)
+    found = Transform(preprocessing((4, 4), None), pre_cropped=False)(image)
+    # (9 - 4) / 2 = 2.5 rounds to the even 2, as torchvision does
+    assert np.array_equal(found, image[1:5, 2:6])
+
+
+def test_a_resize_to_height_and_width_needs_no_crop() -> None:
+    wanted = preprocessing((20, 30), (20, 30), None)
+    image = picture(50, 50)
+    assert np.array_equal(Transform(wanted, pre_cropped=False)(image), by_torchvision(image, wanted))
+
+
+def test_final_crops_of_the_input_size_are_shown_as_they_are() -> None:
+    image = picture(24, 24)
+    assert Transform(preprocessing((24, 24), 27), pre_cropped=True)(image) is image
+    assert not np.array_equal(Transform(preprocessing((24, 24), 27), pre_cropped=False)(image), image)
+
+
+def test_final_crops_of_another_size_are_resized_straight_to_it_and_not_cropped() -> None:
+    image = picture(24, 24)
+    found = Transform(preprocessing((32, 32), 40, interpolation="bicubic"), pre_cropped=True)(image)
+    expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+    assert np.array_equal(found, expected)
+
+
+def test_a_network_that_takes_images_as_they_are_gets_them_so() -> None:
+    for pre_cropped in (False, True):
+        image = picture(13, 7)
+        assert Transform(preprocessing(None, None, None), pre_cropped=pre_cropped)(image) is image
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shape"),
+    [
+        (preprocessing((32, 32), None), (31, 40)),
+        (preprocessing((32, 32), None), (40, 31)),
+        (preprocessing((32, 32), 28), (50, 50)),
+        (preprocessing((32, 32), None, None), (33, 32)),
+        (preprocessing((32, 32), 40, None), (50, 50)),
+    ],
+)
+def test_an_image_that_cannot_reach_the_input_size_is_an_error_and_never_padded(
+    wanted: Preprocessing, shape: tuple[int, int]
+) -> None:
+    with pytest.raises(DataError, match=f"expected 32x32; found {shape[0]}x{shape[1]}, .* after the resize"):
+        Transform(wanted, pre_cropped=False)(picture(*shape))
+
+
+def test_noise_in_floats_is_never_resized() -> None:
+    noise = np.zeros((32, 32, 3), dtype=np.float32)
+    assert Transform(preprocessing((32, 32), None), pre_cropped=False)(noise) is noise
+    with pytest.raises(DataError, match="noise pictures have one size and are not resized"):
+        Transform(preprocessing((28, 28), None), pre_cropped=False)(noise)
+    with pytest.raises(DataError, match="noise pictures have one size"):
+        Transform(preprocessing((32, 32), 40), pre_cropped=False)(noise)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(
+    shape=st.tuples(st.integers(4, 8), st.integers(4, 8)),
+    input_size=st.none() | st.tuples(st.integers(4, 8), st.integers(4, 8)),
+    resize=st.none() | st.integers(4, 8) | st.tuples(st.integers(4, 8), st.integers(4, 8)),
+    crop=st.sampled_from(["center", None]),
+    pre_cropped=st.booleans(),
+)
+def test_images_are_said_to_be_kept_exactly_when_they_come_out_as_they_went_in(
+    shape: tuple[int, int],
+    input_size: tuple[int, int] | None,
+    resize: int | tuple[int, int] | None,
+    crop: Literal["center"] | None,
+    pre_cropped: bool,  # noqa: FBT001
+) -> None:
+    if input_size is None:
+        resize, crop = None, None
+    transform = Transform(preprocessing(input_size, resize, crop), pre_cropped=pre_cropped)
+    image = picture(*shape)
+    try:
+        same = transform(image) is image
+    except DataError:
+        same = False
+    assert transform.keeps(*shape) == same
+
+
+def test_torch_is_not_needed_to_be_seeded() -> None:
+    state = torch.random.get_rng_state()
+    Transform(preprocessing((28, 28), 32), pre_cropped=False)(picture(50, 37))
+    assert torch.equal(torch.random.get_rng_state(), state)

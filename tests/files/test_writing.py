@@ -1,0 +1,140 @@
+"""Writes are whole or not at all, and leave nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from robustbench_safety.errors import DataError, StorageError
+from robustbench_safety.files import atomic_path, slugify, write_bytes, write_json
+from robustbench_safety.records import Condition, Name
+
+
+def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent, "a move within one folder is one step"
+    assert path.read_bytes() == b"whole"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_an_old_file_is_replaced_whole_by_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_bytes(path, b"a long old content")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [DataError("wrong"), ValueError("wrong"), KeyboardInterrupt()])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(type(error)), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_bytes(b"half")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        StorageError, match="a cannot be written; found No space left on device; free some space"
+    ):
+        write_bytes(tmp_path / "a", b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def files_of_at_most(n: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_cut_off_by_the_system_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    told = pytest.raises(StorageError, match="a cannot be written; found File too large")
+    with files_of_at_most(1000), told:
+        write_bytes(tmp_path / "a", b"x" * 5000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "deeper" / "a"):
+        with pytest.raises(StorageError, match=r"a cannot be written; found (Not a directory|File exists)"):
+            write_bytes(path, b"content")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        write_bytes(tmp_path / "a", b"content")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_of_a_file_follows_the_umask_of_the_moment(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "a", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path) -> None:
+    write_bytes(tmp_path / ("é" * 127), b"content")
+    assert (tmp_path / ("é" * 127)).read_bytes() == b"content"
+
+
+def test_json_is_written_one_field_a_line_with_sorted_keys(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", Condition(dataset="digits", kind="corruption", name="fog", level=3))
+    expected = '{\n "dataset": "digits",\n "kind": "corruption",\n "level": 3,\n "name": "fog"\n}\n'
+    assert (tmp_path / "a").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("timm:resnet50.a1_in1k", "timm-resnet50.a1_in1k"),
+        ("My Model (v2)!", "my-model-v2"),
+        ("../../etc/passwd", "etc-passwd"),
+        (".hidden", "hidden"),
+        ("", "unnamed"),
+        ("???", "unnamed"),
+        ("Ünï", "n"),
+        ("a" * 200, "a" * 80),
+        ("a" * 79 + "--b", "a" * 79),
+    ],
+)
+def test_a_slug_is_lower_case_and_safe(text: str, slug: str) -> None:
+    assert slugify(text) == slug
+
+
+@given(st.text(max_size=120))
+def test_every_slug_is_a_name_and_its_own_slug(text: str) -> None:
+    slug = slugify(text)
+    assert TypeAdapter(Name).validate_python(slug) == slug
+    assert slugify(slug) == slug
+    assert set(slug) <= set(string.ascii_lowercase + string.digits + "._-")

@@ -1,0 +1,159 @@
+"""What a suite, its cells and its aggregates may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from pydantic import ValidationError
+
+from robustbench_safety.records import Attack, Cell, Condition, Suite, pixel_fraction
+
+ATTACK = {"name": "pgd", "norm": "linf", "eps": "2/255", "steps": 20, "step": "0.5/255"}
+CELL = {"id": "error", "dataset": "digits", "metric": "error_rate"}
+DETECTION = {
+    "id": "auroc",
+    "dataset": "blobs",
+    "metric": "auroc",
+    "detector": "msp",
+    "in_distribution": "digits",
+}
+
+
+def suite(**change: object) -> Suite:
+    fields: Mapping[str, object] = {
+        "name": "mine",
+        "version": 1,
+        "title": "Mine",
+        "label_space": "digits",
+        "seed": 0,
+        "cells": (CELL, {**CELL, "id": "error2"}),
+        "columns": ("error",),
+    }
+    return Suite.model_validate({**fields, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cells": (CELL, CELL)}, "id 'error' is listed twice"),
+        (
+            {"aggregates": ({"id": "error", "of": ("error",), "reduce": "mean"},)},
+            "id 'error' is listed twice",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("eror",), "reduce": "mean"},)},
+            "aggregate 'a' is made of unknown cell 'eror'",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error", "error"), "reduce": "mean"},)},
+            "aggregate 'a': cell 'error' is listed twice",
+        ),
+        ({"aggregates": ({"id": "a", "of": (), "reduce": "mean"},)}, "at least 1"),
+        ({"aggregates": ({"id": "a", "of": ("error",), "reduce": "median"},)}, "'mean'"),
+        (
+            {
+                "cells": (CELL, {**CELL, "id": "rms", "metric": "rms_calibration_error"}),
+                "aggregates": ({"id": "a", "of": ("error", "rms"), "reduce": "mean"},),
+            },
+            "aggregate 'a' would average different metrics",
+        ),
+        (
+            {
+                "cells": (
+                    {**CELL, "options": {"bins": 10}},
+                    {**CELL, "id": "b", "options": {"bins": 15}},
+                ),
+                "aggregates": ({"id": "a", "of": ("error", "b"), "reduce": "mean"},),
+            },
+            "would average different metrics",
+        ),
+        (
+            {
+                "cells": (CELL, DETECTION, {**DETECTION, "id": "b", "detector": "energy"}),
+                "aggregates": ({"id": "a", "of": ("auroc", "b"), "reduce": "mean"},),
+            },
+            "would average different metrics",
+        ),
+        ({"columns": ("eror",)}, "column 'eror' is no cell and no aggregate"),
+        ({"beside": ("eror",)}, "column 'eror' is no cell and no aggregate"),
+        ({"columns": ("error", "error")}, "column 'error' is listed twice"),
+        ({"beside": ("error",)}, "column 'error' is listed twice"),
+        ({"columns": ()}, "at least 1"),
+        ({"cells": ()}, "at least 1"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"seed": 2**63}, "less than"),
+        ({"version": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_suite_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    suite()
+    with pytest.raises(ValidationError, match=message):
+        suite(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"detector": "msp"}, "detector and in_distribution go together"),
+        ({"in_distribution": "digits"}, "detector and in_distribution go together"),
+        ({"conditions": ()}, "at least 1"),
+        ({"conditions": ("fog", "fog")}, "condition 'fog' is listed twice"),
+        ({"conditions": ("fog",), "attack": ATTACK}, "an attack is made on the clean images"),
+        ({"options": {"bins": None}}, "valid integer"),
+        ({"options": {"bins": float("inf")}}, "finite"),
+    ],
+)
+def test_a_cell_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Cell.model_validate({**CELL, **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2/255", 2 / 255), ("0.5/255", 0.5 / 255), ("1", 1.0), ("0.25", 0.25), ("8/255", 8 / 255)],
+)
+def test_a_share_of_the_pixel_range_is_read_exactly(text: str, value: float) -> None:
+    assert pixel_fraction(text) == value
+    assert Attack.model_validate({**ATTACK, "eps": text}).eps == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "0/255",
+        "256/255",
+        "2/0",
+        "-1/255",
+        "1e-3",
+        "2 / 255",
+        "",
+        "/",
+        "1/2/3",
+        ".5",
+        "٢/255",
+        "9" * 400,
+        "1/" + "9" * 5000,
+    ],
+)
+def test_what_is_no_share_of_the_pixel_range_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Attack.model_validate({**ATTACK, "eps": text})
+
+
+def test_the_name_of_an_attack_carries_every_setting_and_the_seed() -> None:
+    attack = Attack.model_validate(ATTACK)
+    assert attack.condition_name(7) == "pgd-linf-eps2_255-steps20-step0.5_255-seed7"
+    names = {
+        Attack.model_validate({**ATTACK, **change}).condition_name(seed)
+        for change in ({}, {"eps": "1/255"}, {"steps": 10}, {"step": "1/255"})
+        for seed in (0, 1)
+    }
+    assert len(names) == 8
+
+
+def test_the_longest_name_of_an_attack_is_still_a_name() -> None:
+    attack = Attack(name="pgd", norm="linf", eps="0.1234567890", steps=10_000, step="0.1234567890")
+    name = attack.condition_name(2**63 - 1)
+    assert Condition(dataset="digits", kind="attack", name=name, level=0).name == name
