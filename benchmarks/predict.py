@@ -39,8 +39,8 @@ from robustbench_safety.models.checkpoints import weights_digest
 from robustbench_safety.models.cifar import build
 from robustbench_safety.models.model import Normalised
 from robustbench_safety.predicting import first_image, predict, prepare
-from robustbench_safety.predictions import Run, RunInfo
-from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout
+from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
+from robustbench_safety.runs import Run
 
 IMAGES = 10_000
 ROUNDS = 7

@@ -19,8 +19,9 @@ from robustbench_safety.errors import DataError, ModelError, UsageError
 from robustbench_safety.files import slugify
 from robustbench_safety.models import Model, load_model
 from robustbench_safety.predicting import Job, first_image, prepare
-from robustbench_safety.predictions import Predictions, Run, RunInfo, read_predictions
-from robustbench_safety.records import Condition, Precision, ScoreRecord, Suite
+from robustbench_safety.predictions import Predictions, read_predictions
+from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
+from robustbench_safety.runs import Run
 from robustbench_safety.scoring import needed_conditions, score_predictions
 from robustbench_safety.suites import load_suite
 

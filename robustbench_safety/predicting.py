@@ -26,11 +26,11 @@ from robustbench_safety.predictions import (
     AttackOutcome,
     Columns,
     PredictionsHeader,
-    Run,
     Values,
     written,
 )
 from robustbench_safety.records import Attack, Condition
+from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
 __all__ = ["Job", "first_image", "predict", "prepare"]
@@ -79,7 +79,7 @@ def prepare(
         condition=condition,
         dataset=dataset,
         reader=reader,
-        indices=limited(reader.labels, limit, class_sorted=reader.class_sorted),
+        indices=limited(reader.groups, limit, class_sorted=reader.class_sorted),
         label_keys=dataset.label_keys(reader),
         attack=attack,
         columns=columns,

@@ -1,8 +1,6 @@
 """Stored predictions: one Parquet file for each (model, condition), written once, whole and atomically.
 
-A run folder is ``<predictions>/<slug>--<8 of sha256(model, preprocessing, precision, device)>`` (a limit or a
-seed of one's own adds its name). It holds ``run.json``, which says what was asked and on what machine, and
-the files of the conditions. A file whose header does not match what is asked now is refused, never mixed.
+The metadata of a file hold a header, which says what the predictions were made from, and a digest over them.
 """
 
 from __future__ import annotations
@@ -21,14 +19,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robustbench_safety.errors import DataError, FileFormatError, IncompatiblePredictionsError
-from robustbench_safety.files import atomic_path, differences, digest_of, read_json, write_json
+from robustbench_safety.files import atomic_path, digest_of
 from robustbench_safety.records import (
     AttackOutcome,
     Columns,
-    Condition,
-    ModelSpec,
     PredictionsHeader,
-    RunInfo,
 )
 
 __all__ = [
@@ -37,8 +32,6 @@ __all__ = [
     "Predictions",
     "PredictionsHeader",
     "PredictionsWriter",
-    "Run",
-    "RunInfo",
     "Values",
     "read_header",
     "read_predictions",
@@ -266,84 +259,4 @@ def _not_predictions(path: Path, found: str) -> FileFormatError:
         f"{path} is not a file of predictions",
         found=" ".join(found.split()),
         fix="remove it and predict again",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run folder and what it was made for."""
-
-    folder: Path
-    info: RunInfo
-
-    @staticmethod
-    def folder_name(slug: str, spec: ModelSpec, *, precision: str, device: str) -> str:
-        """Return ``<slug>--<8 hex digits>``, which differ by model, preprocessing, precision and device."""
-        key = {"model": spec.model_dump(mode="json"), "precision": precision, "device": device}
-        return f"{slug}--{digest_of(key)[:8]}"
-
-    @classmethod
-    def load(cls, folder: Path) -> Run:
-        """Open an existing run folder."""
-        path = folder / "run.json"
-        if not path.is_file():
-            raise FileFormatError(
-                f"{folder} is not a run folder",
-                expected="a folder with run.json in it",
-                found="no such folder" if not folder.is_dir() else "no run.json",
-                fix="name the folder that `rbs score` printed",
-            )
-        return cls(folder=folder, info=read_json(path, RunInfo))
-
-    @classmethod
-    def resume_or_start(cls, folder: Path, info: RunInfo) -> Run:
-        """Open the run folder, checking that it was made for the same; or make it.
-
-        Raises:
-            IncompatiblePredictionsError: It was made with other settings, libraries or hardware.
-        """
-        path = folder / "run.json"
-        if not path.exists():
-            write_json(path, info)
-            return cls(folder=folder, info=info)
-        run = cls.load(folder)
-        _refuse_difference(folder, _comparable(run.info), _comparable(info))
-        return run
-
-    def path(self, condition: Condition) -> Path:
-        """Return where the predictions on a condition lie."""
-        return self.folder / f"{condition.path}.parquet"
-
-    def finished(self, expected: Mapping[str, object], condition: Condition) -> PredictionsHeader | None:
-        """Return the header of a finished condition, None if it is not there.
-
-        Raises:
-            IncompatiblePredictionsError: It was made from something else than ``expected`` (header fields).
-        """
-        path = self.path(condition)
-        if not path.exists():
-            return None
-        header = read_header(path)
-        found = header.model_dump(mode="json", include=set(expected))
-        _refuse_difference(path, found, dict(expected))
-        return header
-
-
-def _comparable(info: RunInfo) -> dict[str, object]:
-    """Return the fields that two sessions of one run must share."""
-    fields = info.model_dump(mode="json", exclude={"display_name"})
-    # A commit that changes no version changes no prediction; developers resume across commits.
-    del fields["environment"]["commit"]
-    return fields
-
-
-def _refuse_difference(where: Path, found: dict[str, object], expected: dict[str, object]) -> None:
-    if found == expected:
-        return
-    name, old, new = next(differences(found, expected))
-    raise IncompatiblePredictionsError(
-        f"{where} was made from something else: {name}",
-        expected=str(new),
-        found=str(old),
-        fix="remove the folder, or keep these predictions and name another folder with --predictions",
     )

@@ -17,12 +17,13 @@ from robustbench_safety.files import digest_of
 from robustbench_safety.labels import load_label_space, load_subset, subset_columns
 from robustbench_safety.measures import DETECTION_METRICS, METRICS, DetectionMetric, Metric, Outputs, Units
 from robustbench_safety.metrics import Interval
-from robustbench_safety.predictions import Predictions, PredictionsHeader, Run, read_predictions
+from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import (
     Cell,
     Condition,
     ConditionScore,
     Curves,
+    PredictionsHeader,
     Score,
     ScoreInterval,
     ScoreRecord,
@@ -31,6 +32,7 @@ from robustbench_safety.records import (
     Timings,
     Verification,
 )
+from robustbench_safety.runs import Run
 from robustbench_safety.suites import cell_conditions, suite_digest
 
 __all__ = ["needed_conditions", "score_predictions"]

@@ -94,6 +94,7 @@ def test_after_kill_minus_nine_the_same_command_goes_on_to_the_same_record(
     n_finished = len(list(tmp_path.rglob("*.parquet")))
     assert 4 <= n_finished < len(undisturbed.record.data_digests)
     assert digest(score_tiny(tmp_path).record) == digest(undisturbed.record)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_finished_batches_of_an_attack_are_not_done_again(tmp_path: Path, undisturbed: Evaluation) -> None:

@@ -52,6 +52,12 @@ class _Listing(ABC):
     class_sorted = False
     frames = 1
     decoder = "none"
+    _groups: NDArray[np.int64] | None = None
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Class that each image is filed under, out-of-distribution images too: what a limit goes round."""
+        return self.labels if self._groups is None else self._groups
 
     @abstractmethod
     def stored(self, indices: Indices) -> Sequence[Stored]:

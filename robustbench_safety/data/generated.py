@@ -32,6 +32,7 @@ class GeneratedReader(ArrayReader):
         self._source, self._layout, self._condition, self._seed = source, layout, condition, seed
         self.sample_ids = source.sample_ids
         self.labels = source.labels
+        self._groups = source.groups
         self.class_sorted = source.class_sorted
         self.decoder = source.decoder
         try:

@@ -96,6 +96,7 @@ class NpyReader(ArrayReader):
             if found.shape != shape[:1] or found.dtype.kind not in "iu":
                 raise _wrong_array(path, f"{shape[0]} whole numbers", found)
         self.labels = checked_labels(path, manifest, found, classes)
+        self._groups = found.astype(np.int64)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the slice of each image, row by row."""
@@ -148,7 +149,8 @@ class ImageFolderReader(FileReader):
             )
         check_count(root, manifest, len(ids))
         self.sample_ids = ids
-        self.labels = checked_labels(root, manifest, np.array(found, dtype=np.int64), classes)
+        self._groups = np.array(found, dtype=np.int64)
+        self.labels = checked_labels(root, manifest, self._groups, classes)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the encoded files."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from robustbench_safety.errors import IncompleteError
 from robustbench_safety.models import Model
 from robustbench_safety.predicting import Job, predict
-from robustbench_safety.predictions import Run
+from robustbench_safety.runs import Run
 
 __all__ = ["Progress", "Silent", "run_jobs"]
 

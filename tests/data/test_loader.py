@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited, stored_digest
+from robustbench_safety.data import (
+    DataRoot,
+    Dataset,
+    Loader,
+    Reader,
+    Transform,
+    limited,
+    load_dataset,
+    stored_digest,
+)
 from robustbench_safety.data.base import ArrayReader, Indices, Stored, array_ids
 from robustbench_safety.data.builtin import DigitsReader, NoiseReader
 from robustbench_safety.data.generated import GeneratedReader
@@ -234,3 +243,20 @@ def test_a_limit_of_one_each_takes_every_class_once() -> None:
     chosen = limited(labels, 100, class_sorted=True)
     assert labels[chosen].tolist() == list(range(100))
     assert chosen.tolist() == list(range(0, 5000, 50))
+
+
+def test_a_limit_goes_round_the_classes_of_an_out_of_distribution_set_too(tmp_path: Path) -> None:
+    folder = tmp_path / "sorted"
+    folder.mkdir()
+    np.save(folder / "images.npy", np.zeros((40, 4, 4, 3), dtype=np.uint8))
+    np.save(folder / "labels.npy", np.repeat(np.arange(4), 10))
+    (tmp_path / "sorted.yaml").write_text(
+        "name: sorted\nversion: 1\ntitle: T\nrole: ood\n"
+        "layout: {type: npy, images: images.npy, labels: labels.npy, class_sorted: true}\n"
+        "folder: sorted\nconditions: [{kind: clean, names: [clean], levels: [0]}]\n"
+        "label_space: digits\nsamples: 40\nlicence: own\ncitation: own\n"
+    )
+    dataset = load_dataset("sorted", data=DataRoot(root=tmp_path, beside=tmp_path))
+    reader = dataset.open(dataset.manifest.all_conditions()[0], seed=0)
+    assert set(reader.labels) == {-1}
+    assert limited(reader.groups, 6, class_sorted=reader.class_sorted).tolist() == [0, 1, 10, 11, 20, 30]

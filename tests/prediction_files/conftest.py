@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from robustbench_safety.files import read_json
-from robustbench_safety.predictions import PredictionsHeader, RunInfo, written
-from robustbench_safety.records import Condition, ScoreRecord
+from robustbench_safety.predictions import PredictionsHeader, written
+from robustbench_safety.records import Condition, RunInfo, ScoreRecord
 
 MakeHeader = Callable[..., PredictionsHeader]
 Write = Callable[..., PredictionsHeader]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from robustbench_safety.predictions import PredictionsHeader, RunInfo
+from robustbench_safety.records import PredictionsHeader, RunInfo
 
 
 def test_a_header_and_a_run_s_note_go_through_json(

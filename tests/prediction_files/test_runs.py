@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError, StorageError
-from robustbench_safety.predictions import PredictionsHeader, Run, RunInfo
-from robustbench_safety.records import Condition, ScoreRecord
+from robustbench_safety.records import Condition, PredictionsHeader, RunInfo, ScoreRecord
+from robustbench_safety.runs import Run
 
 MakeInfo = Callable[..., RunInfo]
 Write = Callable[..., PredictionsHeader]
