@@ -18,7 +18,7 @@ from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import DataError, ModelError, UsageError
 from robustbench_safety.files import slugify
 from robustbench_safety.models import Model, load_model
-from robustbench_safety.predicting import Job, first_image, prepare
+from robustbench_safety.predicting import Job, first_image, prepare, stored_columns
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
@@ -94,7 +94,9 @@ def score(
             fix="choose another suite, or a model file with the right label_space",
         )
     used_seed = chosen.seed if seed is None else seed
-    jobs, skipped = _prepare(chosen, root, used_seed, limit, skip_missing=skip_missing)
+    jobs, skipped = _prepare(
+        chosen, root, used_seed, limit, n_classes=loaded.n_classes, skip_missing=skip_missing
+    )
     run = _open_run(
         loaded, jobs[0], Path(predictions), name=name, device=device, precision=precision,
         batch_size=batch_size, seed=used_seed, limit=limit, usual_seed=chosen.seed)  # fmt: skip
@@ -204,7 +206,7 @@ def _check_options(batch_size: int | None, limit: int | None, workers: int | Non
 
 
 def _prepare(
-    suite: Suite, data: DataRoot, seed: int, limit: int | None, *, skip_missing: bool
+    suite: Suite, data: DataRoot, seed: int, limit: int | None, *, n_classes: int, skip_missing: bool
 ) -> tuple[list[Job], list[str]]:
     """Open every condition before the first forward pass."""
     seeded = suite.model_copy(update={"seed": seed})
@@ -214,7 +216,9 @@ def _prepare(
         attack = next((cell.attack for cell in cells if cell.attack), None)
         try:
             dataset = load_dataset(condition.dataset, data=data)
-            jobs.append(prepare(dataset, condition, attack=attack, seed=seed, limit=limit))
+            columns = stored_columns(condition, n_classes)
+            job = prepare(dataset, condition, attack=attack, columns=columns, seed=seed, limit=limit)
+            jobs.append(job)
         except DataError as error:
             if not skip_missing:
                 raise

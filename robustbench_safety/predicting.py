@@ -33,10 +33,12 @@ from robustbench_safety.records import Attack, Condition
 from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
-__all__ = ["Job", "first_image", "predict", "prepare"]
+__all__ = ["Job", "first_image", "predict", "prepare", "stored_columns"]
 
 #: Frames read at a time for sequences, in batches: whole clips must fill the network's batches.
 _BATCHES_IN_A_BLOCK = 4
+#: Up to this many classes a row of logits is no larger than its summary.
+_FEW_CLASSES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,15 @@ class Job:
     def images(self) -> int:
         """Images that are sent through the network once (for an attack: predicted once)."""
         return len(self.indices) * self.reader.frames
+
+
+def stored_columns(condition: Condition, n_classes: int) -> Columns:
+    """Return what is kept of a condition: logits, but for the many rows of -C and -P with many classes.
+
+    Full logits of ImageNet-C are 15 GB a model; a summary gives error, calibration and flips.
+    """
+    many_rows = condition.kind in ("corruption", "sequence")
+    return "summary" if many_rows and n_classes > _FEW_CLASSES else "logits"
 
 
 def prepare(

@@ -26,8 +26,10 @@ from robustbench_safety.errors import (
 )
 from robustbench_safety.evaluation import Evaluation, score
 from robustbench_safety.files import digest_of
+from robustbench_safety.predicting import stored_columns
 from robustbench_safety.predictions import read_header
-from robustbench_safety.records import ScoreRecord
+from robustbench_safety.records import Condition, ConditionKind, ScoreRecord
+from robustbench_safety.suites import load_suite
 from tests.golden.make import SUITE
 
 TINY = "python:tests.golden.tiny:build"
@@ -337,3 +339,36 @@ def test_predict_returns_what_it_has_stored(tmp_path: Path) -> None:
     found = rbs.predict(TINY, "digits", predictions=tmp_path, batch_size=64, device="cpu")
     assert found.logits().shape == (850, 10)
     assert float(found.correct.mean()) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_classes", "columns"),
+    [("clean", 1000, "logits"), ("corruption", 20, "logits"), ("corruption", 21, "summary"),
+     ("sequence", 1000, "summary"), ("attack", 1000, "logits")],
+)  # fmt: skip
+def test_logits_are_kept_but_for_many_rows_of_many_classes(
+    kind: ConditionKind, n_classes: int, columns: str
+) -> None:
+    assert stored_columns(Condition(dataset="d", kind=kind, name="n", level=0), n_classes) == columns
+
+
+def test_a_summary_gives_the_same_error_calibration_and_flips(tmp_path: Path) -> None:
+    model = rbs.load_model(TINY)
+    scored = []
+    for columns in ("logits", "summary"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("robustbench_safety.evaluation.stored_columns", lambda *_, kept=columns: kept)
+            suite = load_suite(SUITE)
+            cells = tuple(
+                cell.model_copy(update={"options": {"bin_size": 5} if "rms" in cell.metric else {}})
+                for cell in suite.cells
+                if cell.id in ("c_error", "c_rms", "flip_rate")
+            )
+            small = suite.model_copy(
+                update={"cells": cells, "aggregates": (), "columns": ("c_error",), "beside": ()}
+            )
+            evaluation = score(
+                model, suite=small, predictions=tmp_path / columns, limit=LIMIT, batch_size=16, device="cpu"
+            )
+        scored.append({name: value.value for name, value in evaluation.record.scores.items()})
+    assert scored[0] == pytest.approx(scored[1], abs=1e-6)
