@@ -29,7 +29,7 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _CPU_SIZES = (16, 32, 64, 128, 256)
 _GPU_SIZES = (32, 64, 128, 256, 512, 1024)
 _USUAL_SIZE = {True: 64, False: 256}
-_WORTH_IT = 1.05
+_WORTH_IT = {True: 1.25, False: 1.05}
 _MEASURE_SECONDS = 0.25
 _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 50
 #: Seconds. Where a pass takes longer, a larger batch gains nothing more, and trying it costs minutes.
@@ -125,7 +125,8 @@ def measured_batch_size(
             seconds[size].append(run())
     rates = {size: size / median(values) for size, values in seconds.items()}
     best, usual = max(rates, key=rates.__getitem__), _USUAL_SIZE[device.type == "cpu"]
-    return usual if usual in rates and rates[best] <= _WORTH_IT * rates[usual] else best
+    worth_it = _WORTH_IT[device.type == "cpu"]
+    return usual if usual in rates and rates[best] <= worth_it * rates[usual] else best
 
 
 def _timed_pass(
