@@ -29,7 +29,7 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _CPU_SIZES = (16, 32, 64, 128, 256)
 _GPU_SIZES = (32, 64, 128, 256, 512, 1024)
 _USUAL_SIZE = {True: 64, False: 256}
-_WORTH_IT = {True: 1.25, False: 1.05}
+_WORTH_IT = {True: 1.5, False: 1.05}
 _MEASURE_SECONDS = 0.25
 _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 50
 #: Seconds. Where a pass takes longer, a larger batch gains nothing more, and trying it costs minutes.
