@@ -24,8 +24,8 @@ _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "sciki
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 #: Batch sizes tried, the usual one (by whether the device is a CPU), and how many times as fast another must
-#: be to be worth it: timings differ by a few percent from run to run, and without an anchor two runs of one
-#: model would differ in their batch size, and so in the last bits of their logits.
+#: be to be worth it. Without an anchor two runs of one model would differ in their batch size, and so in the
+#: last bits of their logits: medians of a small network on a busy CPU were seen to differ by over a quarter.
 _CPU_SIZES = (16, 32, 64, 128, 256)
 _GPU_SIZES = (32, 64, 128, 256, 512, 1024)
 _USUAL_SIZE = {True: 64, False: 256}
