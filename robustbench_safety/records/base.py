@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["Digest", "Name", "Record", "RelativePath", "refuse_repeated"]
+__all__ = ["Digest", "Name", "Record", "RelativePath", "is_empty", "refuse_repeated"]
 
 #: Hexadecimal sha256.
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -25,6 +25,11 @@ def _stays_below(text: str) -> str:
 
 #: Path of a file or folder below another; "" is that folder itself.
 RelativePath = Annotated[str, AfterValidator(_stays_below)]
+
+
+def is_empty(value: object) -> bool:
+    """Tell a field at its empty default, for ``exclude_if``: digests taken before it was added still hold."""
+    return not value
 
 
 def refuse_repeated(what: str, values: Iterable[Hashable]) -> None:

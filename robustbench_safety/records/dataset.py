@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from robustbench_safety.records.base import Digest, Name, Record, RelativePath, refuse_repeated
+from robustbench_safety.records.base import Digest, Name, Record, RelativePath, is_empty, refuse_repeated
+from robustbench_safety.records.layouts import (
+    ClipsLayout,
+    GeneratedLayout,
+    ImageFolderLayout,
+    Layout,
+    Md5,
+    NpyLayout,
+    RelabelledLayout,
+    placed,
+)
 
 __all__ = [
     "Archive",
-    "BuiltinLayout",
-    "CifarPickleLayout",
+    "ClassMap",
     "ClassSubset",
     "Condition",
     "ConditionGroup",
     "ConditionKind",
     "DatasetManifest",
-    "GeneratedLayout",
-    "ImageFolderLayout",
     "LabelSpace",
-    "Layout",
-    "NpyLayout",
     "Role",
 ]
 
 ConditionKind = Literal["clean", "corruption", "sequence", "attack", "detector-pass"]
-Role = Literal["clean", "shift", "corruption", "sequence", "ood", "fit", "tune"]
-Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Role = Literal["clean", "shift", "corruption", "sequence", "ood", "fit", "tune", "labels"]
 #: The wnid for ImageNet, the class name elsewhere. It names a folder, and a line feed ends it in a digest.
 ClassKey = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$")]
+
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"a column is what one pair of parentheses matches; there are {groups}")
+    return pattern
 
 
 class Condition(Record):
@@ -66,62 +81,17 @@ class Archive(Record):
     md5: Md5 | None = None
     sha256: Digest | None = None
     address: str | None = None
+    """Where it can be fetched without a login; None where it must be got by hand."""
+    unpack_to: RelativePath | None = Field(default="", exclude_if=lambda value: value == "")
+    """Folder below the data root that it is unpacked into; None for a file that is used as it is, and then it
+    is put into the dataset's folder."""
 
-
-class ImageFolderLayout(Record):
-    """``<folder>/[path/]<class>/<image>``, one folder a class."""
-
-    type: Literal["image_folder"]
-    path: RelativePath = ""
-    """Folder of the class folders below the dataset's folder."""
-
-
-class NpyLayout(Record):
-    """A stack of images in one ``.npy`` file, labels in another."""
-
-    type: Literal["npy"]
-    images: RelativePath
-    """uint8 [N, H, W, 3]."""
-    labels: RelativePath | None = None
-    """Integers [N]; None for a set without labels (role ``ood``)."""
-    class_sorted: bool = False
-    """Whether the images stand class by class, so that a limit must go round the classes."""
-
-
-class CifarPickleLayout(Record):
-    """The official pickled batches of CIFAR-10 and CIFAR-100."""
-
-    type: Literal["cifar_pickle"]
-    files: dict[RelativePath, Md5 | None] = Field(min_length=1)
-    """Batch files in order, each with its published md5 or None."""
-    label_field: Literal["labels", "fine_labels"]
-
-
-class BuiltinLayout(Record):
-    """Images that the package makes by itself: no files."""
-
-    type: Literal["builtin"]
-    generator: Literal["digits", "gaussian-noise", "rademacher-noise", "blobs"]
-    split: Literal["train", "tune", "test"] = "test"
-
-
-class GeneratedLayout(Record):
-    """Corruptions or sequences made on the fly from the clean images of another dataset."""
-
-    type: Literal["generated"]
-    source: Name
-    """Manifest of the clean images."""
-    variant: Literal["cifar"]
-    """Whose parameters: ``cifar`` are those of CIFAR-10-C and CIFAR-10-P for 32 px."""
-
-
-Layout = Annotated[
-    ImageFolderLayout | NpyLayout | CifarPickleLayout | BuiltinLayout | GeneratedLayout,
-    Field(discriminator="type"),
-]
 
 #: Fields of a manifest that cannot move a number.
-_PROSE = {"title", "folder", "archives", "licence", "citation", "notes"}
+_PROSE = {
+    "title", "folder", "archives", "licence", "citation", "notes",
+    "by_hand", "unverified", "extras", "headline", "companion",
+}  # fmt: skip
 
 
 class DatasetManifest(Record):
@@ -131,50 +101,94 @@ class DatasetManifest(Record):
     version: int = Field(ge=1)
     title: str
     role: Role
+    """``labels``: other labels for the images of another dataset."""
     layout: Layout
     folder: RelativePath = ""
     """Folder below the data root; empty where nothing lies on disk."""
     conditions: tuple[ConditionGroup, ...] = Field(min_length=1)
+    headline: tuple[Name, ...] = ()
+    """Conditions that the published mean is taken over; empty for all. ImageNet-C has 15 of 19."""
     label_space: Name | None
     """None for a set whose images belong to no class (role ``ood``)."""
     subset: Name | None = None
     """Class subset that the images are drawn from; None for the whole label space."""
+    class_map: Name | None = Field(default=None, exclude_if=is_empty)
+    """Map from the dataset's own classes to sets of classes of ``label_space``: any of a set is right."""
+    columns: dict[Name, Annotated[str, AfterValidator(_one_group)]] = Field(
+        default_factory=dict, exclude_if=is_empty
+    )
+    """Group columns: what the one pair of parentheses of a regular expression matches in the sample id."""
     samples: int = Field(gt=0)
     """Source images in each condition."""
+    samples_per_class: int | None = Field(default=None, gt=0, exclude_if=is_empty)
+    """Images of each class, where all classes have as many."""
     image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
     """Height and width in pixels where all images share one; None where they vary."""
     pre_cropped: bool = False
     """Whether the images on disk are final crops that must not be cropped again."""
+    border: int = Field(default=0, ge=0, exclude_if=is_empty)
+    """Pixels cut from each side before anything else (ObjectNet's red border)."""
+    resize_to_input: bool = Field(default=False, exclude_if=is_empty)
+    """For networks that state no resize (those of 32 px): resize the shorter side to their input size and
+    crop the centre, as outlier exposure does. False: images of another size are refused there."""
+    companion: Name | None = None
+    """Clean images to compare with; for role ``ood`` the in-distribution images."""
     archives: tuple[Archive, ...] = ()
+    by_hand: str = ""
+    """What to do where a licence or a login stands before the archives; empty where they can be fetched."""
+    extras: tuple[str, ...] = ()
+    """Patterns of files that the published copy holds beside the images: ``README*``."""
     licence: str
     citation: str
+    unverified: tuple[str, ...] = ()
+    """What of the above was recalled or inferred, and not read in a source."""
     notes: str = ""
 
     @model_validator(mode="after")
     def _labels_where_needed(self) -> Self:
+        layout = self.layout
         if self.label_space is None and self.role != "ood":
             raise ValueError(f"label_space may be null for role 'ood' alone, not for role {self.role!r}")
-        if self.label_space is None and self.subset is not None:
-            raise ValueError("a subset needs the label_space that it is drawn from")
-        if isinstance(self.layout, NpyLayout) and self.layout.labels is None and self.role != "ood":
+        for name in ("subset", "class_map"):
+            if self.label_space is None and getattr(self, name) is not None:
+                raise ValueError(f"a {name} needs the label_space that it is drawn from")
+        if isinstance(layout, NpyLayout) and layout.labels is None and self.role != "ood":
             raise ValueError(f"labels may be left out for role 'ood' alone, not for role {self.role!r}")
-        if isinstance(self.layout, ImageFolderLayout) and self.label_space is None:
-            raise ValueError("an image_folder needs a label_space: its folders are called after the classes")
+        if isinstance(layout, ImageFolderLayout):
+            if self.label_space is None and layout.folders != "any":
+                raise ValueError(
+                    "an image_folder needs a label_space: its folders are called after the classes"
+                )
+            if layout.folders == "any" and self.role != "ood":
+                raise ValueError("folders may be 'any' for role 'ood' alone: they say no class")
+        if getattr(layout, "labels", "") == "none" and self.role != "ood":
+            raise ValueError(f"labels may be 'none' for role 'ood' alone, not for role {self.role!r}")
+        if isinstance(layout, RelabelledLayout) != (self.role == "labels"):
+            raise ValueError("role 'labels' and layout 'relabelled' go together")
         return self
 
     @model_validator(mode="after")
     def _conditions_fit_the_layout(self) -> Self:
-        conditions = [
-            (g.kind, name, level) for g in self.conditions for name in g.names for level in g.levels
-        ]
-        refuse_repeated("condition", conditions)
-        if isinstance(self.layout, GeneratedLayout):
-            if self.layout.source == self.name:
+        conditions = self.all_conditions()
+        refuse_repeated("condition", [(one.kind, one.name, one.level) for one in conditions])
+        names = {condition.name for condition in conditions}
+        for name in self.headline:
+            if name not in names:
+                raise ValueError(f"headline names {name!r}, which is no condition")
+        layout = self.layout
+        kinds = {condition.kind for condition in conditions}
+        if isinstance(layout, GeneratedLayout):
+            if layout.source == self.name:
                 raise ValueError("a dataset cannot be made from itself")
-            if any(group.kind not in ("corruption", "sequence") for group in self.conditions):
+            if kinds - {"corruption", "sequence"}:
                 raise ValueError("what is generated is a corruption or a sequence")
-        elif len(conditions) > 1:
-            raise ValueError(f"layout {self.layout.type} holds one condition, {len(conditions)} are listed")
+            return self
+        if ("sequence" in kinds) != isinstance(layout, ClipsLayout) or len(kinds) > 1:
+            raise ValueError("stored sequences have layout clips, and conditions of one kind")
+        places = [placed(layout, condition.name, condition.level) for condition in conditions]
+        if len(set(places)) < len(places):
+            holds = "one condition" if len(set(places)) == 1 else f"{len(set(places))} conditions"
+            raise ValueError(f"layout {layout.type} holds {holds}, {len(places)} are listed")
         return self
 
     def all_conditions(self) -> tuple[Condition, ...]:
@@ -222,4 +236,27 @@ class ClassSubset(Record):
         refuse_repeated("class", self.classes)
         if len(self.classes) != self.count:
             raise ValueError(f"the list has {len(self.classes)} classes, count says {self.count}")
+        return self
+
+
+class ClassMap(Record):
+    """``data_manifests/maps/<name>.yaml``: classes of a dataset, each with the classes that mean the same."""
+
+    name: Name
+    label_space: Name
+    classes: dict[ClassKey, tuple[ClassKey, ...]] = Field(min_length=2)
+    """By class of the dataset: classes of ``label_space``, any of which is right."""
+    count: int
+    digest: Digest
+    """sha256 of the lines ``class<tab>member,member``, each followed by a line feed."""
+    source: str
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if len(self.classes) != self.count:
+            raise ValueError(f"the map has {len(self.classes)} classes, count says {self.count}")
+        for key, members in self.classes.items():
+            if not members:
+                raise ValueError(f"class {key!r} stands for nothing")
+            refuse_repeated(f"class {key!r}: member", members)
         return self
