@@ -38,7 +38,8 @@ from robustbench_safety.models import Model
 from robustbench_safety.models.checkpoints import weights_digest
 from robustbench_safety.models.cifar import build
 from robustbench_safety.models.model import Normalised
-from robustbench_safety.predicting import first_image, predict, prepare
+from robustbench_safety.jobs import prepare
+from robustbench_safety.predicting import first_image, predict
 from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
 from robustbench_safety.runs import Run
 
@@ -107,7 +108,7 @@ def end_to_end(model: Model, source: Dataset, folder: Path, batch_size: int) -> 
     )
     run = Run.resume_or_start(folder, info)
     started = time.perf_counter()
-    job = prepare(source, source.manifest.all_conditions()[0])
+    job = prepare(source, source.manifest.all_conditions()[0], label_space=model.spec.label_space)
     predict(model, job, run, workers=os.cpu_count() or 1)
     return time.perf_counter() - started
 
@@ -149,7 +150,7 @@ def compare_speed(source: Dataset, scratch: Path) -> dict[str, object]:
     assert isinstance(bare, nn.Module)  # noqa: S101  # nn.Module's attributes are untyped
     size = measured_batch_size(
         model.network,
-        first_image(model, prepare(source, source.manifest.all_conditions()[0])),
+        first_image(model, prepare(source, source.manifest.all_conditions()[0], label_space="cifar-10")),
         CPU,
         "float32",
     )

@@ -17,8 +17,9 @@ from robustbench_safety.devices import describe, measured_batch_size, select_dev
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import DataError, ModelError, UsageError
 from robustbench_safety.files import slugify
+from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.models import Model, load_model
-from robustbench_safety.predicting import Job, first_image, prepare, stored_columns
+from robustbench_safety.predicting import first_image
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
@@ -94,9 +95,7 @@ def score(
             fix="choose another suite, or a model file with the right label_space",
         )
     used_seed = chosen.seed if seed is None else seed
-    jobs, skipped = _prepare(
-        chosen, root, used_seed, limit, n_classes=loaded.n_classes, skip_missing=skip_missing
-    )
+    jobs, skipped = _prepare(chosen, root, used_seed, limit, loaded, skip_missing=skip_missing)
     run = _open_run(
         loaded, jobs[0], Path(predictions), name=name, device=device, precision=precision,
         batch_size=batch_size, seed=used_seed, limit=limit, usual_seed=chosen.seed)  # fmt: skip
@@ -158,7 +157,7 @@ def predict(
     opened = load_dataset(dataset, data=_data_root(data))
     chosen = condition or opened.manifest.all_conditions()[0]
     loaded = _loaded(model, checkpoint, opened.manifest.label_space, trust_code=False)
-    job = prepare(opened, chosen, seed=seed, limit=limit)
+    job = prepare(opened, chosen, label_space=loaded.spec.label_space, seed=seed, limit=limit)
     run = _open_run(
         loaded, job, Path(predictions), name=None, device=device, precision=precision,
         batch_size=batch_size, seed=seed, limit=limit, usual_seed=0)  # fmt: skip
@@ -206,7 +205,7 @@ def _check_options(batch_size: int | None, limit: int | None, workers: int | Non
 
 
 def _prepare(
-    suite: Suite, data: DataRoot, seed: int, limit: int | None, *, n_classes: int, skip_missing: bool
+    suite: Suite, data: DataRoot, seed: int, limit: int | None, model: Model, *, skip_missing: bool
 ) -> tuple[list[Job], list[str]]:
     """Open every condition before the first forward pass."""
     seeded = suite.model_copy(update={"seed": seed})
@@ -216,8 +215,9 @@ def _prepare(
         attack = next((cell.attack for cell in cells if cell.attack), None)
         try:
             dataset = load_dataset(condition.dataset, data=data)
-            columns = stored_columns(condition, n_classes)
-            job = prepare(dataset, condition, attack=attack, columns=columns, seed=seed, limit=limit)
+            job = prepare(
+                dataset, condition, label_space=model.spec.label_space, attack=attack,
+                columns=stored_columns(condition, model.n_classes), seed=seed, limit=limit)  # fmt: skip
             jobs.append(job)
         except DataError as error:
             if not skip_missing:

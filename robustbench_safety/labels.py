@@ -7,7 +7,7 @@ inferred from a class count.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,29 @@ from numpy.typing import NDArray
 
 from robustbench_safety.errors import DataError, FileFormatError
 from robustbench_safety.files import locate_resource, read_yaml
-from robustbench_safety.records import ClassSubset, LabelSpace
+from robustbench_safety.records import ClassMap, ClassSubset, LabelSpace
 
-__all__ = ["class_digest", "load_label_space", "load_subset", "project_logits", "subset_columns"]
+__all__ = [
+    "class_digest",
+    "class_map_digest",
+    "load_class_map",
+    "load_label_space",
+    "load_subset",
+    "project_logits",
+    "right_classes",
+    "subset_columns",
+]
 
 
 def class_digest(classes: Sequence[str]) -> str:
     """Return the digest of an ordered class list: sha256 of the keys, each followed by a line feed."""
     return hashlib.sha256("".join(f"{key}\n" for key in classes).encode()).hexdigest()
+
+
+def class_map_digest(classes: Mapping[str, Sequence[str]]) -> str:
+    """Return the digest of a class map: sha256 of the lines ``class<tab>member,member<line feed>``."""
+    lines = (f"{key}\t{','.join(members)}\n" for key, members in classes.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def load_label_space(name: str, *, beside: Path | None = None, fix: str = "") -> LabelSpace:
@@ -65,16 +80,51 @@ def load_subset(name: str, *, beside: Path | None = None, fix: str = "") -> Clas
     return subset
 
 
+def load_class_map(name: str, *, beside: Path | None = None, fix: str = "") -> ClassMap:
+    """Read ``data_manifests/maps/<name>.yaml``; check its digest and that its members are in its space.
+
+    Args:
+        name: Name of a class map.
+        beside: A user's own folder, laid out like ``data_manifests``; its ``maps/`` goes first.
+        fix: What to do when there is none of that name.
+
+    Raises:
+        UnknownNameError: There is none of that name; near names are shown.
+        FileFormatError: The file is not a class map, its digest, name or list was changed, or a member
+            belongs to two classes: then a stored label would not tell which of them an image has.
+        DataError: A member is not in the label space.
+    """
+    own = beside / "maps" if beside is not None else None
+    path = locate_resource("class map", name, "data_manifests/maps", beside=own, fix=fix)
+    found = read_yaml(path, ClassMap)
+    _check_name(path, name, found.name)
+    _check_digest(path, found.digest, class_map_digest(found.classes))
+    space = load_label_space(found.label_space, beside=beside, fix=f"named in {path}")
+    members = [member for group in found.classes.values() for member in group]
+    _columns(f"class map {name}", members, space)
+    if len(set(members)) < len(members):
+        twice = next(member for member in members if members.count(member) > 1)
+        raise FileFormatError(f"{path}: {twice} stands for two classes", fix="let the classes be disjoint")
+    return found
+
+
 def _check_list(path: Path, name: str, listed: LabelSpace | ClassSubset) -> None:
-    if listed.name != name:
+    _check_name(path, name, listed.name)
+    _check_digest(path, listed.digest, class_digest(listed.classes))
+
+
+def _check_name(path: Path, name: str, found: str) -> None:
+    if found != name:
         raise FileFormatError(
-            f"{path}: name is wrong", expected=name, found=listed.name, fix="call the file after its name"
+            f"{path}: name is wrong", expected=name, found=found, fix="call the file after its name"
         )
-    found = class_digest(listed.classes)
-    if found != listed.digest:
+
+
+def _check_digest(path: Path, stated: str, found: str) -> None:
+    if found != stated:
         raise FileFormatError(
             f"{path}: the class list is not the one its digest was taken of",
-            expected=listed.digest,
+            expected=stated,
             found=found,
             fix="restore the list, or correct the digest if the list was changed on purpose",
         )
@@ -82,16 +132,32 @@ def _check_list(path: Path, name: str, listed: LabelSpace | ClassSubset) -> None
 
 def subset_columns(subset: ClassSubset, space: LabelSpace) -> NDArray[np.int64]:
     """Return the columns of ``space`` that belong to ``subset``, in the subset's order: int64 [classes]."""
+    return _columns(f"subset {subset.name}", subset.classes, space)
+
+
+def right_classes(mapped: ClassMap, space: LabelSpace) -> NDArray[np.bool_]:
+    """Return which classes are right beside each: bool [K, K], row and column an index of ``space``.
+
+    The row of a class that the map does not hold is empty.
+    """
+    right = np.zeros((len(space.classes), len(space.classes)), dtype=np.bool_)
+    for members in mapped.classes.values():
+        columns = _columns(f"class map {mapped.name}", members, space)
+        right[np.ix_(columns, columns)] = True
+    return right
+
+
+def _columns(what: str, keys: Sequence[str], space: LabelSpace) -> NDArray[np.int64]:
     index = {key: i for i, key in enumerate(space.classes)}
-    missing = [key for key in subset.classes if key not in index]
+    missing = [key for key in keys if key not in index]
     if missing:
         raise DataError(
-            f"subset {subset.name} does not lie in label space {space.name}",
+            f"{what} does not lie in label space {space.name}",
             expected=f"classes of {space.name}",
             found=f"{len(missing)} others, e.g. {missing[0]!r}",
-            fix="correct the subset's label_space or its list",
+            fix="correct its label_space or its list",
         )
-    return np.array([index[key] for key in subset.classes], dtype=np.int64)
+    return np.array([index[key] for key in keys], dtype=np.int64)
 
 
 def project_logits(logits: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.float64]:

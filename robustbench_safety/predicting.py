@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,92 +15,31 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_safety.attacks import attack_batch, passes_per_image
-from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited, stored_digest
+from robustbench_safety.data import stored_digest
 from robustbench_safety.devices import forward_context, to_pixels
-from robustbench_safety.errors import DataError, IncompatiblePredictionsError, ModelError
+from robustbench_safety.errors import IncompatiblePredictionsError, ModelError
 from robustbench_safety.files import atomic_path, digest_of
-from robustbench_safety.labels import load_label_space
+from robustbench_safety.jobs import Images, Job
 from robustbench_safety.models import Model
 from robustbench_safety.predictions import (
     AttackOutcome,
-    Columns,
     PredictionsHeader,
     Values,
     written,
 )
-from robustbench_safety.records import Attack, Condition
+from robustbench_safety.records import Attack
 from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
-__all__ = ["Job", "first_image", "predict", "prepare", "stored_columns"]
+__all__ = ["first_image", "predict"]
 
 #: Frames read at a time for sequences, in batches: whole clips must fill the network's batches.
 _BATCHES_IN_A_BLOCK = 4
-#: Up to this many classes a row of logits is no larger than its summary.
-_FEW_CLASSES = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One condition, opened and checked, ready to be predicted."""
-
-    condition: Condition
-    dataset: Dataset
-    reader: Reader
-    indices: NDArray[np.int64]
-    """Samples taken, in manifest order."""
-    label_keys: list[str]
-    attack: Attack | None
-    columns: Columns
-    seed: int
-    limit: int | None
-
-    @property
-    def images(self) -> int:
-        """Images that are sent through the network once (for an attack: predicted once)."""
-        return len(self.indices) * self.reader.frames
-
-
-def stored_columns(condition: Condition, n_classes: int) -> Columns:
-    """Return what is kept of a condition: logits, but for the many rows of -C and -P with many classes.
-
-    Full logits of ImageNet-C are 15 GB a model; a summary gives error, calibration and flips.
-    """
-    many_rows = condition.kind in ("corruption", "sequence")
-    return "summary" if many_rows and n_classes > _FEW_CLASSES else "logits"
-
-
-def prepare(
-    dataset: Dataset,
-    condition: Condition,
-    *,
-    attack: Attack | None = None,
-    columns: Columns = "logits",
-    seed: int = 0,
-    limit: int | None = None,
-) -> Job:
-    """Open a condition and check names, counts and labels; no pixel is read.
-
-    Raises:
-        DataError: The data are not what the manifest says.
-    """
-    reader = dataset.open(condition, seed=seed)
-    return Job(
-        condition=condition,
-        dataset=dataset,
-        reader=reader,
-        indices=limited(reader.groups, limit, class_sorted=reader.class_sorted),
-        label_keys=dataset.label_keys(reader),
-        attack=attack,
-        columns=columns,
-        seed=seed,
-        limit=limit,
-    )
 
 
 def first_image(model: Model, job: Job) -> torch.Tensor:
     """Return the first image of a job as the network will see it: [H, W, 3], uint8 or float32 in [0, 1]."""
-    loader = _loader(model, job, block=1, workers=1, indices=job.indices[:1])
+    loader = job.loader(job.open(), model.spec.preprocessing, block=1, workers=1, first=True)
     return next(iter(loader)).images[0]
 
 
@@ -125,15 +63,16 @@ def predict(
     """
     expected = _expected_fields(model, job, run)
     there = run.finished(expected, job.condition)
+    images = job.open()
     if there is not None:
-        _check_same_data(job, there, run.path(job.condition))
+        _check_same_data(job, images, there, run.path(job.condition))
         advance(job.images)
         return there
-    passes = _Passes(model, job, run, workers)
+    passes = _Passes(model, job, images, run, workers)
     path = run.path(job.condition)
     started = time.perf_counter()
     chunks = path.with_suffix(".chunks")
-    with written(path, frames=job.reader.frames) as writer:
+    with written(path, frames=job.frames) as writer:
         rows = passes.plain() if job.attack is None else passes.adversarial(chunks, expected)
         for ids, labels, values in rows:
             writer.append(ids, labels, values)
@@ -143,14 +82,14 @@ def predict(
                 **expected,
                 "condition": job.condition,
                 "environment": run.info.environment,
-                "frames": job.reader.frames,
+                "frames": job.frames,
                 "label_space": model.spec.label_space,
-                "n": len(job.indices),
+                "n": job.samples,
                 "n_classes": model.n_classes,
                 "data_digest": passes.data_digest(),
                 "predictions_digest": writer.digest(),
-                "source_stamp": job.reader.stamp(),
-                "decoder": job.reader.decoder,
+                "source_stamp": images.reader.stamp(),
+                "decoder": images.reader.decoder,
                 "attack": passes.attack_outcome(),
                 "forward_passes": job.images * (1 if job.attack is None else passes_per_image(job.attack)),
                 "seconds": round(passes.seconds_before + time.perf_counter() - started, 3),
@@ -177,11 +116,11 @@ def _expected_fields(model: Model, job: Job, run: Run) -> dict[str, object]:
     }
 
 
-def _check_same_data(job: Job, header: PredictionsHeader, path: Path) -> None:
+def _check_same_data(job: Job, images: Images, header: PredictionsHeader, path: Path) -> None:
     """Refuse finished predictions of data that have changed since. Copied files only look changed."""
-    if header.source_stamp == job.reader.stamp():
+    if header.source_stamp == images.reader.stamp():
         return
-    digest = stored_digest(job.reader, job.indices, job.label_keys)
+    digest = stored_digest(images.reader, images.indices, images.label_keys)
     if job.attack is not None:
         digest = _attack_digest(digest, job.attack, job.seed)
     if digest != header.data_digest:
@@ -203,15 +142,14 @@ Rows = tuple[Sequence[str], NDArray[np.int64], Values]
 class _Passes:
     """The forward passes of one job."""
 
-    def __init__(self, model: Model, job: Job, run: Run, workers: int) -> None:
-        self._model, self._job = model, job
+    def __init__(self, model: Model, job: Job, images: Images, run: Run, workers: int) -> None:
+        self._model, self._job, self._images = model, job, images
         self._environment = run.info.environment
         self._device = torch.device(self._environment.device)
         self._batch = self._environment.batch_size
-        self._labels = _labels_in_model(model, job)
-        frames = job.reader.frames
+        frames = job.frames
         block = self._batch if frames == 1 else max(1, _BATCHES_IN_A_BLOCK * self._batch // frames)
-        self._loader = _loader(model, job, block=block, workers=workers, indices=job.indices)
+        self._loader = job.loader(images, model.spec.preprocessing, block=block, workers=workers)
         self._perturbed: str | None = None
         self.seconds_before = 0.0
 
@@ -266,10 +204,10 @@ class _Passes:
         self._perturbed = hasher.hexdigest()
 
     def _blocks(self) -> Iterator[tuple[int, list[str], NDArray[np.int64], torch.Tensor]]:
-        frames, ids = self._job.reader.frames, self._job.reader.sample_ids
+        ids = self._images.reader.sample_ids
         for block in self._loader:
-            indices = self._job.indices[block.start : block.start + block.samples]
-            labels = np.repeat(self._labels[indices], frames)
+            indices = self._images.indices[block.start : block.start + block.samples]
+            labels = np.repeat(self._images.labels[indices], self._job.frames)
             yield block.start, [ids[i] for i in indices], labels, block.images
 
     def _forward(
@@ -280,7 +218,7 @@ class _Passes:
         logits = logits.float()
         if not torch.isfinite(logits).all():
             rows = (~torch.isfinite(logits)).any(dim=1).nonzero().flatten().tolist()
-            names = [ids[(first + row) // self._job.reader.frames] for row in rows]
+            names = [ids[(first + row) // self._job.frames] for row in rows]
             raise ModelError(
                 f"the network gives logits that are not finite on {self._job.condition.path}",
                 expected="finite logits",
@@ -293,28 +231,9 @@ class _Passes:
         return {"logits": logits.cpu().numpy()}
 
 
-def _loader(model: Model, job: Job, *, block: int, workers: int, indices: NDArray[np.int64]) -> Loader:
-    transform = Transform(model.spec.preprocessing, pre_cropped=job.dataset.manifest.pre_cropped)
-    return Loader(job.reader, indices, job.label_keys, transform, block=block, workers=workers)
-
-
 def _split(images: torch.Tensor, size: int) -> Iterator[tuple[int, torch.Tensor]]:
     for first in range(0, len(images), size):
         yield first, images[first : first + size]
-
-
-def _labels_in_model(model: Model, job: Job) -> NDArray[np.int64]:
-    """Return the label of every sample as an index of the model's label space; joined by class key."""
-    index = {key: i for i, key in enumerate(load_label_space(
-        model.spec.label_space, beside=job.dataset.data.beside).classes)}  # fmt: skip
-    unknown = sorted({key for key in job.label_keys if key and key not in index})
-    if unknown:
-        raise DataError(
-            f"{job.dataset.name} has classes that the model does not know",
-            expected=f"classes of {model.spec.label_space}",
-            found=f"{len(unknown)} others, e.g. {unknown[0]!r}",
-        )
-    return np.array([index[key] if key else -1 for key in job.label_keys], dtype=np.int64)
 
 
 # ----------------------------------------------------------------------------- finished batches of attacks

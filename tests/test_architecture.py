@@ -19,7 +19,7 @@ LAYERS = (
     ("data", "corruptions"),
     ("models",),
     ("attacks",),
-    ("devices", "summary", "predictions", "runs", "predicting"),
+    ("devices", "summary", "predictions", "runs", "jobs", "predicting"),
     ("metrics", "detectors"),
     ("measures", "suites", "companion", "scoring"),
     ("engines",),

@@ -26,7 +26,7 @@ from robustbench_safety.errors import (
 )
 from robustbench_safety.evaluation import Evaluation, score
 from robustbench_safety.files import digest_of
-from robustbench_safety.predicting import stored_columns
+from robustbench_safety.jobs import stored_columns
 from robustbench_safety.predictions import read_header
 from robustbench_safety.records import Condition, ConditionKind, ScoreRecord
 from robustbench_safety.suites import load_suite
@@ -280,7 +280,7 @@ def test_missing_data_are_an_error_or_with_skip_missing_a_null_with_its_reason(
 ) -> None:
     (tmp_path / "data" / "second" / "labels.npy").unlink()
     with pytest.raises(
-        DataError, match=r"dataset second is not in .*second; expected images.npy, labels.npy"
+        DataError, match=r"dataset second is not in .*second; expected labels.npy"
     ):
         score(TINY, suite=own_suite, data=tmp_path / "data", predictions=tmp_path / "p", batch_size=32)
     assert not (tmp_path / "p").exists()

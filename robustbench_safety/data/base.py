@@ -7,8 +7,10 @@ forward pass; it reads pixels only when asked.
 from __future__ import annotations
 
 import hashlib
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +19,38 @@ from numpy.typing import NDArray
 from robustbench_safety.data.pictures import DECODER
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import digest_of, reads
-from robustbench_safety.records import DatasetManifest
+from robustbench_safety.records import Condition, DatasetManifest
 
 __all__ = [
     "ArrayReader",
     "FileReader",
     "Indices",
+    "Place",
     "Reader",
     "Stored",
     "array_ids",
+    "check_class_counts",
     "check_count",
     "checked_labels",
+    "release_pages",
     "sample_digest",
     "stamp_of",
 ]
 
 Indices = NDArray[np.int64]
 Stored = bytes | memoryview
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The images of one condition: what a reader is opened on."""
+
+    manifest: DatasetManifest
+    folder: Path
+    """The dataset's own."""
+    condition: Condition
+    classes: tuple[str, ...]
+    """Class keys that labels index; empty for a set without labels."""
 
 
 class _Listing(ABC):
@@ -63,9 +80,13 @@ class _Listing(ABC):
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the stored bytes of each image: the encoded file, or the slice of the array."""
 
-    @abstractmethod
+    def files(self) -> Sequence[Path]:
+        """Return the files that are read, in order; none for images that the package makes."""
+        return ()
+
     def stamp(self) -> str:
         """Return a cheap digest (names, sizes, times) that changes when the files do."""
+        return stamp_of(self.files())
 
     def finish_digest(self, digest: str) -> str:
         """Return the data digest, given the digest over ids, label keys and stored bytes."""
@@ -81,13 +102,13 @@ class ArrayReader(_Listing):
 
 
 class FileReader(_Listing):
-    """Images of any size, one file each."""
+    """Images of any size, encoded one by one; or clips."""
 
     decoder = DECODER
 
     @abstractmethod
     def decode(self, index: int, stored: Stored) -> NDArray[np.uint8]:
-        """Return the pixels [H, W, 3].
+        """Return the pixels [H, W, 3], of a clip [F, H, W, 3].
 
         Raises:
             DataError: The file is damaged; it is named.
@@ -126,19 +147,58 @@ def check_count(where: Path | str, manifest: DatasetManifest, found: int) -> Non
     Raises:
         DataError: ``where`` holds more or fewer.
     """
-    if found != manifest.samples:
+    if found not in (manifest.samples, *manifest.samples_also):
         raise DataError(
             f"{where} does not hold the images of {manifest.name}",
-            expected=f"{manifest.samples} images",
+            expected=" or ".join(map(str, (manifest.samples, *manifest.samples_also))) + " images",
             found=str(found),
             fix="unpack the published archive again",
         )
+
+
+def check_class_counts(
+    where: Path | str, manifest: DatasetManifest, groups: NDArray[np.int64], classes: Sequence[str]
+) -> None:
+    """Refuse another number of images in a class than the manifest's, where it states one.
+
+    Raises:
+        DataError: A class has more or fewer; the first is named.
+    """
+    wanted = manifest.samples_per_class
+    if wanted is None:
+        return
+    counts = np.bincount(groups, minlength=len(classes))
+    wrong = np.flatnonzero(counts != wanted)
+    if len(wrong):
+        first = int(wrong[0])
+        others = f", and {len(wrong) - 1} other classes are wrong" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{where}: class {classes[first]}",
+            expected=f"{wanted} images",
+            found=f"{counts[first]}{others}",
+            fix="unpack the published archive again",
+        )
+
+
+def release_pages(array: NDArray[np.generic]) -> None:
+    """Give the pages read so far back: mapped pages count as this process's memory, and would add up."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):  # not on every system
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def checked_labels(
     where: Path | str, manifest: DatasetManifest, found: NDArray[np.generic], classes: Sequence[str]
 ) -> NDArray[np.int64]:
     """Return the labels int64 [N], -1 for every image of an out-of-distribution set.
+
+    Args:
+        where: What is read; for the error.
+        manifest: Of the dataset.
+        found: Whole numbers [N].
+        classes: What they index.
 
     Raises:
         DataError: A label lies outside the ``classes``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
@@ -70,6 +71,10 @@ class GeneratedReader(ArrayReader):
             images, name, difficulty=level, seed=self._seed, variant=variant, sample_ids=ids
         )
         return clips.reshape(-1, *clips.shape[2:])
+
+    def files(self) -> Sequence[Path]:
+        """Return the files of the clean images."""
+        return self._source.files()
 
     def stamp(self) -> str:
         """Return the stamp of the clean images."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.data.base import ArrayReader, FileReader, Indices, Reader, Stored, sample_digest
 from robustbench_safety.data.transforms import Transform
+from robustbench_safety.errors import DataError
 
 __all__ = ["Block", "Loader", "limited", "stored_digest"]
 
@@ -123,15 +124,30 @@ class Loader:
             decoding.submit(self._decode, self._reader, int(index), content)
             for index, content in zip(indices, stored, strict=True)
         ]
-        return lambda: np.stack([image.result() for image in images])
+        return lambda: _joined([image.result() for image in images], clips=self._reader.frames > 1)
 
     def _decode(self, reader: FileReader, index: int, stored: Stored) -> NDArray[np.uint8]:
-        return self._transform(reader.decode(index, stored))
+        pixels = reader.decode(index, stored)
+        if reader.frames == 1:
+            return self._transform(pixels)
+        return np.stack([self._transform(frame) for frame in pixels])
 
     def _resized(self, images: _Pixels, decoding: Executor) -> _Pixels:
         if self._transform.keeps(*images.shape[1:3]):
             return images
         return np.stack(list(decoding.map(self._transform, images)))
+
+
+def _joined(images: Sequence[NDArray[np.uint8]], *, clips: bool) -> NDArray[np.uint8]:
+    sizes = {image.shape for image in images}
+    if len(sizes) > 1:
+        raise DataError(
+            "images of several sizes cannot share a batch",
+            expected="one size after the network's preprocessing",
+            found=", ".join(sorted("x".join(map(str, size[-3:-1])) for size in sizes)[:5]),
+            fix="state input_size, resize and crop in the model file",
+        )
+    return np.concatenate(images) if clips else np.stack(images)
 
 
 @contextmanager

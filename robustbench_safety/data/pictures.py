@@ -12,7 +12,7 @@ from PIL import Image
 
 from robustbench_safety.errors import DataError
 
-__all__ = ["DECODER", "IMAGE_ENDINGS", "decode_image"]
+__all__ = ["DECODER", "IMAGE_ENDINGS", "decode_image", "is_picture"]
 
 #: Library and version that turn stored bytes into pixels: decoders differ by a level here and there.
 DECODER = f"pillow {PIL.__version__}"
@@ -26,6 +26,11 @@ _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 #: No published set has a larger picture; a file that claims one is damaged or hostile. Pillow itself warns
 #: from 89 million pixels on.
 _LARGEST_PICTURE = 80_000_000
+
+
+def is_picture(name: str) -> bool:
+    """Tell a picture by its ending, in any case; ``._`` files that a Mac leaves behind are none."""
+    return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_ENDINGS
 
 
 def decode_image(stored: bytes | memoryview, path: Path) -> NDArray[np.uint8]:

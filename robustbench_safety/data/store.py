@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import assert_never
 
-from robustbench_safety.data.base import ArrayReader, Reader
+from robustbench_safety.data.base import ArrayReader, Place, Reader
 from robustbench_safety.data.builtin import open_builtin
 from robustbench_safety.data.generated import GeneratedReader
-from robustbench_safety.data.readers import CifarPickleReader, ImageFolderReader, NpyReader
-from robustbench_safety.errors import DataError, FileFormatError
+from robustbench_safety.data.readers import needed_paths, open_stored, wanted_paths
+from robustbench_safety.errors import DataError, FileFormatError, UsageError
 from robustbench_safety.files import locate_resource, read_yaml, reads
-from robustbench_safety.labels import load_label_space, load_subset
+from robustbench_safety.labels import load_class_map, load_label_space, load_subset
 from robustbench_safety.records import (
     BuiltinLayout,
-    CifarPickleLayout,
+    ClassMap,
     Condition,
     DatasetManifest,
     GeneratedLayout,
-    ImageFolderLayout,
-    NpyLayout,
+    HuggingFaceLayout,
+    RelabelledLayout,
 )
 
 __all__ = ["DataRoot", "Dataset", "load_dataset", "load_manifest"]
@@ -60,27 +60,57 @@ class Dataset:
     data: DataRoot
     classes: tuple[str, ...]
     """Class keys that labels index; empty for a set without labels."""
+    class_map: ClassMap | None = None
+    """The classes of the model's label space that each of ``classes`` stands for; None where it is one itself."""
 
     @property
     def name(self) -> str:
         """The manifest's name."""
         return self.manifest.name
 
+    @property
+    def folder(self) -> Path:
+        """The dataset's own folder; it need not exist."""
+        return self.data.folder(self.manifest)
+
     def scored_fields(self) -> dict[str, object]:
-        """Return the fields that can move a number, those of the source of generated images among them."""
+        """Return the fields that can move a number, those of what it is made from among them."""
         fields = self.manifest.scored_fields()
-        if isinstance(self.manifest.layout, GeneratedLayout):
-            source = load_manifest(
-                self.manifest.layout.source,
-                beside=self.data.beside,
-                fix=f"correct the source in the manifest of {self.name}",
-            )
-            fields["source"] = source.scored_fields()
+        layout = self.manifest.layout
+        if isinstance(layout, GeneratedLayout | RelabelledLayout):
+            fields["source"] = self.source().scored_fields()
+        if self.manifest.subset is not None:
+            fields["subset_digest"] = load_subset(self.manifest.subset, beside=self.data.beside).digest
+        if self.class_map is not None:
+            fields["class_map_digest"] = self.class_map.digest
         return fields
 
     def label_keys(self, reader: Reader) -> list[str]:
-        """Return the class key of every sample, "" for out-of-distribution images."""
+        """Return the class key of every sample, "" for one without a label."""
         return [self.classes[label] if label >= 0 else "" for label in reader.labels]
+
+    def model_key(self, key: str) -> str:
+        """Return the key that stands for a class key in a model's label space: of several, the first."""
+        return key if self.class_map is None or not key else self.class_map.classes[key][0]
+
+    def columns(self, sample_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the group columns: for each its value in every sample.
+
+        Raises:
+            DataError: A sample id does not have the form that the manifest states.
+        """
+        return {
+            name: [_matched(self.manifest, name, re.compile(pattern), sample_id) for sample_id in sample_ids]
+            for name, pattern in self.manifest.columns.items()
+        }
+
+    def source(self) -> Dataset:
+        """Return the dataset that this one is made from, or that it labels anew."""
+        layout = self.manifest.layout
+        if not isinstance(layout, GeneratedLayout | RelabelledLayout):
+            raise ValueError(f"{self.name} is made from no other dataset")
+        fix = f"correct the source in the manifest of {self.name}"
+        return load_dataset(layout.source, data=self.data, fix=fix)
 
     def open(self, condition: Condition, *, seed: int) -> Reader:
         """Return the reader of one condition; names, counts and labels are checked, pixels are not read.
@@ -88,25 +118,29 @@ class Dataset:
         Raises:
             DataError: The folder is missing, empty, short of images or holds something else.
             FileFormatError: The manifest asks for what cannot be made.
+            UsageError: The dataset holds labels alone.
         """
         layout = self.manifest.layout
-        match layout:
-            case BuiltinLayout():
-                return open_builtin(self.manifest, layout, self.classes)
-            case GeneratedLayout():
-                return GeneratedReader(self._source(layout, seed), layout, condition, seed=seed)
-            case CifarPickleLayout():
-                return CifarPickleReader(self.manifest, layout, self.check_presence(), self.classes)
-            case NpyLayout():
-                return NpyReader(self.manifest, layout, self.check_presence(), self.classes)
-            case ImageFolderLayout():
-                return ImageFolderReader(self.manifest, layout, self.check_presence(), self.classes)
-            case _:
-                assert_never(layout)
+        if isinstance(layout, RelabelledLayout):
+            raise UsageError(
+                f"{self.name} holds labels, not images",
+                expected=f"{layout.source}, whose images they belong to",
+                fix="predict that dataset; a suite reads these labels when it scores",
+            )
+        if isinstance(layout, BuiltinLayout):
+            return open_builtin(self.manifest, layout, self.classes)
+        if isinstance(layout, GeneratedLayout):
+            return GeneratedReader(self._clean_images(seed), layout, condition, seed=seed)
+        self.check_presence(condition)
+        return open_stored(self.place(condition), layout)
 
-    def _source(self, layout: GeneratedLayout, seed: int) -> ArrayReader:
+    def place(self, condition: Condition) -> Place:
+        """Return where a condition's images lie."""
+        return Place(manifest=self.manifest, folder=self.folder, condition=condition, classes=self.classes)
+
+    def _clean_images(self, seed: int) -> ArrayReader:
         """Return the clean images that conditions are made from."""
-        source = load_dataset(layout.source, data=self.data)
+        source = self.source()
         wrong = f"dataset {self.name} cannot be made from {source.name}"
         fix = "correct the manifest"
         if isinstance(source.manifest.layout, GeneratedLayout):
@@ -127,54 +161,59 @@ class Dataset:
             )
         return clean
 
-    def check_presence(self) -> Path:
-        """Return the dataset's folder if the files that the layout names are there; counts are not looked at.
+    def check_presence(self, condition: Condition) -> list[Path]:
+        """Return the files and folders that a condition is read from, if they are there; nothing is counted.
 
         Raises:
             DataError: They are not; says what to fetch.
         """
-        folder = self.data.folder(self.manifest)
-        wanted = _named_files(self.manifest)
+        layout, folder, place = self.manifest.layout, self.folder, self.place(condition)
+        if isinstance(layout, HuggingFaceLayout) and layout.repository is not None:
+            return []
         with reads(folder):
             if not folder.is_dir():
                 found = "no such folder"
             elif not any(folder.iterdir()):
                 found = "an empty folder"
             else:
-                absent = [name for name in wanted if not (folder / name).exists()]
-                if not absent:
-                    return folder
-                found = f"no {absent[0]} there"
+                return self._needed(place)
         raise DataError(
             f"dataset {self.name} is not in {folder}",
-            expected=", ".join(wanted) or "one folder a class",
+            expected=", ".join(wanted_paths(place, layout)) or "one folder a class",
             found=found,
-            fix=self._how_to_get(),
+            fix=self.how_to_get(),
         )
 
-    def _how_to_get(self) -> str:
-        parts = []
-        for archive in self.manifest.archives:
-            source = f" from {archive.address}" if archive.address else ""
-            parts.append(f"{archive.file}{source}" + (f" (md5 {archive.md5})" if archive.md5 else ""))
-        fetch = f"unpack {' and '.join(parts)} under the data root, or " if parts else ""
-        return f"{fetch}name the folder above with --data DIR, or its own with --data {self.name}=DIR"
+    def _needed(self, place: Place) -> list[Path]:
+        try:
+            return needed_paths(place, self.manifest.layout)
+        except DataError as error:
+            fix = f"{error.fix}, or {self.how_to_get()}" if error.fix else self.how_to_get()
+            raise DataError(error.what, expected=error.expected, found=error.found, fix=fix) from error
+
+    def how_to_get(self) -> str:
+        """Return what to do to have the dataset where it is looked for."""
+        manifest = self.manifest
+        point = f"name the folder above with --data DIR, or its own with --data {self.name}=DIR"
+        if manifest.by_hand:
+            return f"{manifest.by_hand.strip()} Then, or if you have it, {point}"
+        parts = " and ".join(
+            archive.file + (f" (md5 {archive.md5})" if archive.md5 else "") for archive in manifest.archives
+        )
+        if any(archive.address for archive in manifest.archives):
+            return f"get {parts} with `rbs data fetch {self.name}`, or {point}"
+        return (f"unpack {parts} under the data root, or " if parts else "") + point
 
 
-def _named_files(manifest: DatasetManifest) -> list[str]:
-    """Return the files and folders, below the dataset's own, that its layout names."""
-    layout = manifest.layout
-    match layout:
-        case CifarPickleLayout():
-            return list(layout.files)
-        case NpyLayout():
-            return [layout.images] + ([layout.labels] if layout.labels else [])
-        case ImageFolderLayout():
-            return [layout.path] if layout.path else []
-        case BuiltinLayout() | GeneratedLayout():
-            return []
-        case _:
-            assert_never(layout)
+def _matched(manifest: DatasetManifest, column: str, pattern: re.Pattern[str], sample_id: str) -> str:
+    found = pattern.search(sample_id)
+    if found is None:
+        raise DataError(
+            f"{manifest.name}: sample {sample_id} has no {column}",
+            expected=f"an id that {pattern.pattern} matches",
+            fix="check that the files have their published names",
+        )
+    return found[1]
 
 
 def _short(value: object) -> str:
@@ -203,20 +242,32 @@ def load_manifest(name: str, *, beside: Path | None = None, fix: str = "") -> Da
     return manifest
 
 
-def load_dataset(name: str, *, data: DataRoot | str | Path | None = None) -> Dataset:
+def load_dataset(name: str, *, data: DataRoot | str | Path | None = None, fix: str = "") -> Dataset:
     """Return a dataset by name; nothing is read but its manifest and class lists.
 
     Args:
         name: Name of a manifest.
         data: Data root; None for ``RBS_DATA`` or the user's cache.
+        fix: What to do when there is none of that name.
 
     Raises:
         UnknownNameError: There is no manifest, label space or class subset of that name.
         FileFormatError: One of these files does not hold what it should.
     """
     root = DataRoot(root=Path(data)) if isinstance(data, str | Path) else data or DataRoot.default()
-    manifest = load_manifest(name, beside=root.beside)
-    return Dataset(manifest=manifest, data=root, classes=_classes(manifest, root.beside))
+    manifest = load_manifest(name, beside=root.beside, fix=fix)
+    mapped = _class_map(manifest, root.beside)
+    classes = tuple(mapped.classes) if mapped is not None else _classes(manifest, root.beside)
+    return Dataset(manifest=manifest, data=root, classes=classes, class_map=mapped)
+
+
+def _class_map(manifest: DatasetManifest, beside: Path | None) -> ClassMap | None:
+    if manifest.class_map is None:
+        return None
+    fix = f"correct the manifest of {manifest.name}"
+    mapped = load_class_map(manifest.class_map, beside=beside, fix=fix)
+    _check_space(manifest, f"class map {mapped.name}", mapped.label_space, fix)
+    return mapped
 
 
 def _classes(manifest: DatasetManifest, beside: Path | None) -> tuple[str, ...]:
@@ -226,11 +277,15 @@ def _classes(manifest: DatasetManifest, beside: Path | None) -> tuple[str, ...]:
     if manifest.subset is None:
         return load_label_space(manifest.label_space, beside=beside, fix=fix).classes
     subset = load_subset(manifest.subset, beside=beside, fix=fix)
-    if subset.label_space != manifest.label_space:
+    _check_space(manifest, f"subset {subset.name}", subset.label_space, fix)
+    return subset.classes
+
+
+def _check_space(manifest: DatasetManifest, what: str, found: str, fix: str) -> None:
+    if found != manifest.label_space:
         raise FileFormatError(
-            f"dataset {manifest.name}: subset {subset.name} lies in another label space",
-            expected=manifest.label_space,
-            found=subset.label_space,
+            f"dataset {manifest.name}: {what} lies in another label space",
+            expected=str(manifest.label_space),
+            found=found,
             fix=fix,
         )
-    return subset.classes

@@ -23,19 +23,33 @@ class Transform:
         preprocessing: What the network wants.
         pre_cropped: The stored images are final crops (ImageNet-C): they are shown as they are, or resized
             straight to the input size where that differs, and never cropped.
+        border: Pixels cut from each side before anything else (ObjectNet).
+        resize_to_input: Where the network states no resize, the shorter side is resized to the input size and
+            the centre cropped, as outlier exposure shows photographs to networks of 32 px.
 
     Conventions:
         Sizes round as torchvision's Resize and CenterCrop do, so the pixels equal those of its pipeline, but
         for an image that is too small for the crop: CenterCrop pads it with black, and here it is an error.
     """
 
-    def __init__(self, preprocessing: Preprocessing, *, pre_cropped: bool) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        *,
+        pre_cropped: bool,
+        border: int = 0,
+        resize_to_input: bool = False,
+    ) -> None:
         self._preprocessing = preprocessing
-        self._pre_cropped = pre_cropped
+        self._pre_cropped, self._border = pre_cropped, border
+        target = preprocessing.input_size
+        self._covers = target if resize_to_input and preprocessing.resize is None else None
         self._resample = Image.Resampling[preprocessing.interpolation.upper()]
 
     def keeps(self, height: int, width: int) -> bool:
         """Return whether images of this size come out as they go in."""
+        if self._border:
+            return False
         target = self._preprocessing.input_size
         return (height, width) == self._resized_shape(height, width) and target in (None, (height, width))
 
@@ -45,9 +59,11 @@ class Transform:
         Raises:
             DataError: The image cannot be brought to the input size by the stated rule.
         """
-        height, width = image.shape[:2]
-        if self.keeps(height, width):
+        if self.keeps(*image.shape[:2]):
             return image
+        if edge := self._border:
+            image = self._without_border(image, edge)
+        height, width = image.shape[:2]
         if image.dtype != np.uint8:
             raise DataError(
                 "noise pictures have one size and are not resized",
@@ -56,12 +72,14 @@ class Transform:
             )
         new_height, new_width = self._resized_shape(height, width)
         if (new_height, new_width) != (height, width):
-            picture = Image.fromarray(image).resize((new_width, new_height), self._resample)
+            whole = np.ascontiguousarray(image)
+            picture = Image.fromarray(whole).resize((new_width, new_height), self._resample)
             image = np.asarray(picture)
         target = self._preprocessing.input_size
         if target is None or (new_height, new_width) == target:
             return image
-        if self._preprocessing.crop is None or new_height < target[0] or new_width < target[1]:
+        crops = self._preprocessing.crop is not None or self._covers is not None
+        if not crops or new_height < target[0] or new_width < target[1]:
             raise DataError(
                 "an image does not reach the network's input size",
                 expected=f"{target[0]}x{target[1]}",
@@ -76,6 +94,11 @@ class Transform:
         target, resize = self._preprocessing.input_size, self._preprocessing.resize
         if self._pre_cropped:
             return target or (height, width)
+        if self._covers is not None:
+            # Of an input that is not square, the side that the image reaches last.
+            if height * self._covers[1] <= width * self._covers[0]:
+                return self._covers[0], int(self._covers[0] * width / height)
+            return int(self._covers[1] * height / width), self._covers[1]
         if resize is None:
             return height, width
         if isinstance(resize, tuple):
@@ -83,3 +106,14 @@ class Transform:
         if height <= width:
             return resize, int(resize * width / height)
         return int(resize * height / width), resize
+
+    def _without_border(self, image: Pixels, edge: int) -> Pixels:
+        height, width = image.shape[:2]
+        if min(height, width) <= 2 * edge:
+            raise DataError(
+                "an image is nothing but border",
+                expected=f"more than {2 * edge} pixels a side",
+                found=f"{height}x{width}",
+                fix="unpack the published archive again",
+            )
+        return image[edge : height - edge, edge : width - edge]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from robustbench_safety.errors import IncompleteError
+from robustbench_safety.jobs import Job
 from robustbench_safety.models import Model
-from robustbench_safety.predicting import Job, predict
+from robustbench_safety.predicting import predict
 from robustbench_safety.runs import Run
 
 __all__ = ["Progress", "Silent", "run_jobs"]

@@ -120,6 +120,8 @@ class DatasetManifest(Record):
     """Group columns: what the one pair of parentheses of a regular expression matches in the sample id."""
     samples: int = Field(gt=0)
     """Source images in each condition."""
+    samples_also: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(), exclude_if=is_empty)
+    """Other numbers of images that count as whole, where sources disagree; the record says which it was."""
     samples_per_class: int | None = Field(default=None, gt=0, exclude_if=is_empty)
     """Images of each class, where all classes have as many."""
     image_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None

@@ -38,11 +38,12 @@ Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 #: What a stored label is: the class key, the index in the dataset's classes, or nothing that is read.
 LabelFormat = Literal["key", "index", "none"]
 
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = {"name", "level", "suffix"}
 
 
 def _known_placeholders(path: str) -> str:
-    for found in re.findall(r"\{([^{}]*)\}", path):
+    for found in _PLACEHOLDER.findall(path):
         if found not in _PLACEHOLDERS:
             raise ValueError(f"{{{found}}} stands for nothing: only {{name}}, {{level}} and {{suffix}} do")
     return path
@@ -117,8 +118,19 @@ class ImageListLayout(Record):
     label: str | None
     """Column of the label; None where it is not read."""
     labels: LabelFormat
-    root: RelativePath = ""
-    """Folder that the paths start from, below the dataset's folder."""
+    path: RelativePath = "{image}"
+    """Where an image lies below the dataset's folder; ``{image}`` and ``{label}`` stand for its columns."""
+
+    @model_validator(mode="after")
+    def _a_path_names_the_image(self) -> Self:
+        unknown = set(_PLACEHOLDER.findall(self.path)) - {"image", "label"}
+        if unknown or "{image}" not in self.path:
+            raise ValueError("path holds {image}, and may hold {label}, and no other braces")
+        if "{label}" in self.path and self.label is None:
+            raise ValueError("path holds {label}, and label names no column")
+        if (self.label is None) != (self.labels == "none"):
+            raise ValueError("labels are 'none' where label names no column, and nowhere else")
+        return self
 
 
 class CifarPickleLayout(Record):

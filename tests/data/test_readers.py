@@ -14,7 +14,9 @@ from PIL import Image
 
 from robustbench_safety.data import Dataset
 from robustbench_safety.data.base import ArrayReader, FileReader
-from robustbench_safety.data.readers import CifarPickleReader, ImageFolderReader, NpyReader
+from robustbench_safety.data.readers.cifar import CifarPickleReader
+from robustbench_safety.data.readers.image_folder import ImageFolderReader
+from robustbench_safety.data.readers.npy import NpyReader
 from robustbench_safety.errors import DataError, FileFormatError
 
 MakeDataset = Callable[..., Dataset]

@@ -17,6 +17,10 @@ MakeDataset = Callable[..., Dataset]
 MakeManifest = Callable[..., DatasetManifest]
 
 
+def present(dataset: Dataset) -> list[Path]:
+    return dataset.check_presence(dataset.manifest.all_conditions()[0])
+
+
 def test_the_data_root_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RBS_DATA", str(tmp_path))
     assert DataRoot.default().root == tmp_path
@@ -75,23 +79,41 @@ def test_data_that_are_missing_are_told_with_what_to_fetch(
         assert raised.value.what == f"dataset mine is not in {tmp_path / 'mine'}"
         assert raised.value.expected == expected
         assert raised.value.fix == (
-            f"unpack mine.tar from https://example.org/mine.tar (md5 {'0' * 32}) and labels.txt under the"
-            " data root, or name the folder above with --data DIR, or its own with --data mine=DIR"
+            f"get mine.tar (md5 {'0' * 32}) and labels.txt with `rbs data fetch mine`, or name the folder"
+            " above with --data DIR, or its own with --data mine=DIR"
         )
         return raised.value.found
 
     assert refusal() == "no such folder"
     (tmp_path / "mine").mkdir()
     assert refusal() == "an empty folder"
-    if expected != "one folder a class":
-        (tmp_path / "mine" / "something").touch()
-        assert refusal() == f"no {expected.split(',')[0]} there"
+
+
+def test_a_condition_that_is_missing_is_told_with_what_stands_there_instead(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    groups = [{"kind": "corruption", "names": ["gaussian_noise", "fog"], "levels": [1, 2]}]
+    layout = {"type": "image_folder", "path": "{name}/{level}", "groups": {"weather": ["fog"]}}
+    dataset = make_dataset(layout=layout, conditions=groups, role="corruption", by_hand="Ask the authors.")
+    (tmp_path / "mine" / "gausian_noise" / "1").mkdir(parents=True)
+    noise, *_, fog = dataset.manifest.all_conditions()
+    with pytest.raises(DataError) as raised:
+        dataset.open(noise, seed=0)
+    assert raised.value.what == f"gaussian_noise at level 1 of dataset mine is not in {tmp_path / 'mine'}"
+    assert raised.value.expected == "gaussian_noise/1"
+    assert raised.value.found == "no gaussian_noise there, but gausian_noise"
+    assert "give the folder its published name" in raised.value.fix
+    assert "Ask the authors. Then, or if you have it, name the folder above" in raised.value.fix
+    with pytest.raises(DataError, match="expected fog/2 or weather/fog/2; found no fog there, but"):
+        dataset.open(fog, seed=0)
+    (tmp_path / "mine" / "weather" / "fog" / "2").mkdir(parents=True)
+    assert dataset.check_presence(fog) == [tmp_path / "mine" / "weather" / "fog" / "2"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_no_folder(make_dataset: MakeDataset, tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     with pytest.raises(DataError, match="found no such folder"):
-        make_dataset().check_presence()
+        present(make_dataset())
 
 
 def test_a_file_in_the_place_of_the_class_folders_is_told(make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -108,7 +130,7 @@ def test_data_that_are_there_are_present_without_being_read(
     (tmp_path / "mine").mkdir()
     for name in ("images.npy", "labels.npy"):
         (tmp_path / "mine" / name).write_bytes(b"no array at all")
-    assert make_dataset().check_presence() == tmp_path / "mine"
+    assert present(make_dataset()) == [tmp_path / "mine" / name for name in ("images.npy", "labels.npy")]
 
 
 def test_label_keys_are_the_classes_of_the_labels(make_dataset: MakeDataset, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Jobs: the conditions of a run, each opened and checked before the first forward pass, and let go again.
+
+The lists of 75 conditions of ImageNet-C would take gigabytes at once, so a job keeps what was counted, and
+its images are listed again when their turn comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited
+from robustbench_safety.errors import DataError
+from robustbench_safety.labels import load_label_space
+from robustbench_safety.predictions import Columns
+from robustbench_safety.records import Attack, Condition, Preprocessing
+
+__all__ = ["Images", "Job", "prepare", "stored_columns"]
+
+#: Up to this many classes a row of logits is no larger than its summary.
+_FEW_CLASSES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The images of a job, listed."""
+
+    reader: Reader
+    indices: NDArray[np.int64]
+    """Samples taken, in manifest order."""
+    label_keys: list[str]
+    """Class key of every sample in the dataset's own space, "" for one without a label."""
+    labels: NDArray[np.int64]
+    """Index of every sample's class in the model's label space, -1 for one without a label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One condition, checked, ready to be predicted."""
+
+    condition: Condition
+    dataset: Dataset
+    label_space: str
+    """Of the model."""
+    attack: Attack | None
+    columns: Columns
+    seed: int
+    limit: int | None
+    samples: int
+    """Samples taken."""
+    frames: int
+    """Frames shown for each; 1 but in sequences."""
+
+    @property
+    def images(self) -> int:
+        """Images that are sent through the network once (for an attack: predicted once)."""
+        return self.samples * self.frames
+
+    def open(self) -> Images:
+        """List the images and check them again.
+
+        Raises:
+            DataError: The data are not what the manifest says.
+        """
+        return _opened(self.dataset, self.condition, self.label_space, seed=self.seed, limit=self.limit)
+
+    def loader(
+        self, images: Images, preprocessing: Preprocessing, *, block: int, workers: int, first: bool = False
+    ) -> Loader:
+        """Return what gives the images in blocks, as the network takes them; only the ``first`` if asked."""
+        manifest = self.dataset.manifest
+        transform = Transform(
+            preprocessing,
+            pre_cropped=manifest.pre_cropped,
+            border=manifest.border,
+            resize_to_input=manifest.resize_to_input,
+        )
+        indices = images.indices[:1] if first else images.indices
+        return Loader(images.reader, indices, images.label_keys, transform, block=block, workers=workers)
+
+
+def stored_columns(condition: Condition, n_classes: int) -> Columns:
+    """Return what is kept of a condition: logits, but for the many rows of -C and -P with many classes.
+
+    Full logits of ImageNet-C are 15 GB a model; a summary gives error, calibration and flips.
+    """
+    many_rows = condition.kind in ("corruption", "sequence")
+    return "summary" if many_rows and n_classes > _FEW_CLASSES else "logits"
+
+
+def prepare(
+    dataset: Dataset,
+    condition: Condition,
+    *,
+    label_space: str,
+    attack: Attack | None = None,
+    columns: Columns = "logits",
+    seed: int = 0,
+    limit: int | None = None,
+) -> Job:
+    """Open a condition and check names, counts and labels; no pixel is read.
+
+    Raises:
+        DataError: The data are not what the manifest says, or have classes that the model does not know.
+    """
+    images = _opened(dataset, condition, label_space, seed=seed, limit=limit)
+    return Job(
+        condition=condition,
+        dataset=dataset,
+        label_space=label_space,
+        attack=attack,
+        columns=columns,
+        seed=seed,
+        limit=limit,
+        samples=len(images.indices),
+        frames=images.reader.frames,
+    )
+
+
+def _opened(
+    dataset: Dataset, condition: Condition, label_space: str, *, seed: int, limit: int | None
+) -> Images:
+    reader = dataset.open(condition, seed=seed)
+    keys = dataset.label_keys(reader)
+    return Images(
+        reader=reader,
+        indices=limited(reader.groups, limit, class_sorted=reader.class_sorted),
+        label_keys=keys,
+        labels=_labels_in(label_space, dataset, keys),
+    )
+
+
+def _labels_in(label_space: str, dataset: Dataset, keys: list[str]) -> NDArray[np.int64]:
+    """Return every label as an index of the model's label space; joined by class key."""
+    space = load_label_space(label_space, beside=dataset.data.beside)
+    index = {"": -1} | {key: i for i, key in enumerate(space.classes)}
+    joined = {key: dataset.model_key(key) for key in set(keys)}
+    unknown = sorted(key for key in joined.values() if key not in index)
+    if unknown:
+        raise DataError(
+            f"{dataset.name} has classes that the model does not know",
+            expected=f"classes of {label_space}",
+            found=f"{len(unknown)} others, e.g. {unknown[0]!r}",
+            fix="choose a dataset of the model's label space, or a model of the dataset's",
+        )
+    return np.array([index[joined[key]] for key in keys], dtype=np.int64)
