@@ -509,3 +509,12 @@ def test_no_manifest_speaks_of_a_file_outside_its_folder() -> None:
     folder = Path(__file__).parents[2] / "data_manifests"
     for path in folder.rglob("*.yaml"):
         assert not re.search(r"(^|[\s/])\.\./", path.read_text()), path
+
+
+def test_the_page_for_users_lists_every_dataset_with_its_size() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    listed = re.findall(r"^\| `([a-z0-9.-]+)` \| ([0-9,]+) x ([0-9]+) \|", page, flags=re.MULTILINE)
+    manifests = [load_manifest(name) for name in NAMES]
+    assert sorted(listed) == sorted(
+        (one.name, f"{one.samples:,}", str(len(one.all_conditions()))) for one in manifests
+    )
