@@ -34,11 +34,11 @@ from torch import nn
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.devices import describe, measured_batch_size
 from robustbench_safety.files import digest_of
+from robustbench_safety.jobs import prepare
 from robustbench_safety.models import Model
 from robustbench_safety.models.checkpoints import weights_digest
 from robustbench_safety.models.cifar import build
 from robustbench_safety.models.model import Normalised
-from robustbench_safety.jobs import prepare
 from robustbench_safety.predicting import first_image, predict
 from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
 from robustbench_safety.runs import Run

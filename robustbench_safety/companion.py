@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robustbench_safety import metrics
+from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.files import atomic_path, digest_of
 from robustbench_safety.measures import Outputs
 from robustbench_safety.predictions import Predictions
@@ -31,6 +33,8 @@ class _Rows:
     """Rows of one dataset."""
 
     source_ids: list[str]
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    """Group columns."""
     correct: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """By condition."""
     flips: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
@@ -47,15 +51,27 @@ class Companion:
     def __init__(self) -> None:
         self._datasets: dict[str, _Rows] = {}
 
-    def add(self, predictions: Predictions) -> None:
-        """Keep what pairs of one condition: correct bits, flips, and on clean images class and confidence."""
-        condition, outputs = predictions.header.condition, Outputs(predictions)
+    def add(
+        self,
+        predictions: Predictions,
+        truth: Labels | None = None,
+        columns: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """Keep what pairs of one condition: correct bits, flips, and on clean images class and confidence.
+
+        Args:
+            predictions: One condition.
+            truth: Labels where an image may have several right classes.
+            columns: Group columns of the samples.
+        """
+        condition, outputs = predictions.header.condition, Outputs(predictions, truth=truth)
         rows = self._rows(predictions)
+        rows.columns = dict(columns or {})
         if condition.kind == "sequence":
             flips = metrics.flips_per_clip(outputs.clips, compare=outputs.compare)
             rows.flips[condition.path] = flips.astype(np.uint8)
             return
-        if (outputs.labels >= 0).all():
+        if outputs.kept.all() and (predictions.labels >= 0).all():
             rows.correct[condition.path] = outputs.correct == 1
         if condition.kind == "clean":
             rows.predicted = outputs.predicted.astype(np.int32)
@@ -70,6 +86,7 @@ class Companion:
         """Return the digest over everything that is kept."""
         content = {
             name: {
+                **({"columns": _columns_digests(rows)} if rows.columns else {}),
                 "source_ids": _digest("\n".join(rows.source_ids).encode()),
                 "correct": {
                     path: _digest(np.packbits(bits).tobytes()) for path, bits in rows.correct.items()
@@ -87,11 +104,13 @@ class Companion:
         """Return the rows.
 
         Columns: dataset, source_id; ``correct``, one bit a condition, first condition in the lowest bit;
-        ``flips``, one count a sequence; predicted, confidence; ``score_<detector>``. The metadata list the
-        conditions and sequences of each dataset in the order of the bits and counts.
+        ``flips``, one count a sequence; predicted, confidence; ``score_<detector>``; ``group_<column>`` where
+        a dataset has group columns. The metadata list the conditions and sequences of each dataset in the
+        order of the bits and counts.
         """
         detectors = sorted({detector for rows in self._datasets.values() for detector in rows.scores})
-        parts = [_part(name, rows, detectors) for name, rows in self._datasets.items()]
+        groups = sorted({column for rows in self._datasets.values() for column in rows.columns})
+        parts = [_part(name, rows, detectors, groups) for name, rows in self._datasets.items()]
         order = {
             name: {"correct": list(rows.correct), "flips": list(rows.flips)}
             for name, rows in self._datasets.items()
@@ -109,7 +128,7 @@ def write_companion(path: Path, companion: Companion) -> None:
         pq.write_table(companion.table(), temporary, compression="zstd", compression_level=19)
 
 
-def _part(name: str, rows: _Rows, detectors: list[str]) -> pa.Table:
+def _part(name: str, rows: _Rows, detectors: list[str], groups: list[str]) -> pa.Table:
     n = len(rows.source_ids)
     columns: dict[str, pa.Array] = {
         "dataset": pa.array([name] * n, pa.string()),
@@ -128,7 +147,14 @@ def _part(name: str, rows: _Rows, detectors: list[str]) -> pa.Table:
     for detector in detectors:
         scores = rows.scores.get(detector)
         columns[f"score_{detector}"] = pa.array(scores) if scores is not None else pa.nulls(n, pa.float32())
+    for column in groups:
+        values = rows.columns.get(column)
+        columns[f"group_{column}"] = pa.array(values) if values is not None else pa.nulls(n, pa.string())
     return pa.table(columns)
+
+
+def _columns_digests(rows: _Rows) -> dict[str, str]:
+    return {name: _digest("\n".join(values).encode()) for name, values in rows.columns.items()}
 
 
 def _little(values: NDArray[np.int32] | NDArray[np.float32]) -> bytes:

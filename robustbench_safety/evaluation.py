@@ -173,7 +173,7 @@ def _suite_and_data(suite: str | Path | Suite, data: DataRoot | str | Path | Non
     if path.suffix in (".yaml", ".yml"):
         # A suite of one's own brings its manifests along, in its own folder.
         root = replace(root, beside=root.beside or path.parent)
-    return load_suite(suite), root
+    return load_suite(suite, data=root), root
 
 
 def _data_root(data: DataRoot | str | Path | None) -> DataRoot:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +161,10 @@ def _columns(what: str, keys: Sequence[str], space: LabelSpace) -> NDArray[np.in
     return np.array([index[key] for key in keys], dtype=np.int64)
 
 
-def project_logits(logits: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+Number = TypeVar("Number", bound=np.generic)
+
+
+def project_logits(logits: NDArray[Number], columns: NDArray[np.int64]) -> NDArray[Number]:
     """Select the subset's columns; argmax and softmax come after.
 
     Args:

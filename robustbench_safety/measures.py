@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,15 @@ from scipy.special import logsumexp
 
 from robustbench_safety import metrics
 from robustbench_safety.corruptions import compare_rule
-from robustbench_safety.errors import IncompatiblePredictionsError
+from robustbench_safety.data.label_sets import Labels
+from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
 from robustbench_safety.labels import project_logits
 from robustbench_safety.metrics import Interval
 from robustbench_safety.predictions import Predictions
 
 __all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs"]
 
+Number = TypeVar("Number", bound=np.generic)
 Floats = NDArray[np.float64]
 Options = dict[str, int | float | str]
 Units = tuple[Floats, ...]
@@ -36,10 +38,17 @@ class Outputs:
     Args:
         predictions: One condition.
         columns: Columns of the subset int64 [C], None for the whole label space.
+        truth: Labels beyond the one class that was stored with each image; None where that is all.
     """
 
-    def __init__(self, predictions: Predictions, columns: NDArray[np.int64] | None = None) -> None:
-        self._predictions, self._columns = predictions, columns
+    def __init__(
+        self,
+        predictions: Predictions,
+        columns: NDArray[np.int64] | None = None,
+        *,
+        truth: Labels | None = None,
+    ) -> None:
+        self._predictions, self._columns, self._truth = predictions, columns, truth
 
     @cached_property
     def _position(self) -> NDArray[np.int64]:
@@ -52,36 +61,62 @@ class Outputs:
         return np.where(labels >= 0, position[labels], -1)
 
     @cached_property
-    def _kept(self) -> NDArray[np.bool_]:
-        """Rows that belong to the subset: labelled images of other classes do not."""
+    def kept(self) -> NDArray[np.bool_]:
+        """Rows that are measured: not images of classes outside the subset, nor any that nobody labelled."""
+        if self._truth is not None:
+            return np.asarray(self._cut(self._truth.right).any(axis=1))
         return (self._position >= 0) | (self._predictions.labels < 0)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """True class as an index of the subset: [rows]."""
-        return self._position[self._kept]
+        """True class as an index of the subset: [rows]; undefined where several are right."""
+        if self._truth is not None:
+            raise UndefinedMetricError(
+                "an image may have several right classes here", expected="a metric of sets of classes"
+            )
+        return self._position[self.kept]
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_] | None:
+        """Which classes of the subset are right: [rows, C]; None where each image has its one class."""
+        return None if self._truth is None else self._cut(self._truth.right)[self.kept]
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Share of people who chose each class: [rows, C]; undefined where nobody was counted."""
+        if self._truth is None or self._truth.shares is None:
+            raise UndefinedMetricError("nobody was asked", expected="labels with counts of people")
+        return np.asarray(self._cut(self._truth.shares)[self.kept])
+
+    def _cut(self, table: NDArray[Number]) -> NDArray[Number]:
+        return table if self._columns is None else project_logits(table, self._columns)
 
     @cached_property
     def logits(self) -> Floats:
         """[rows, C]; refused where only a summary was stored."""
-        full = self._predictions.logits()
-        return full if self._columns is None else project_logits(full[self._kept], self._columns)
+        rows = None if self.kept.all() else self.kept
+        return self._predictions.logits(rows=rows, columns=self._columns)
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """[rows]."""
-        return self._predictions.predicted if self._columns is None else self.logits.argmax(axis=1)
+        if self._columns is None:
+            return self._predictions.predicted[self.kept]
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     @cached_property
     def correct(self) -> Floats:
         """1 where right, else 0: [rows]."""
+        if self.right is not None:
+            return self.right[np.arange(len(self.right)), self.predicted].astype(np.float64)
         return np.equal(self.predicted, self.labels).astype(np.float64)
 
     @cached_property
     def confidence(self) -> Floats:
         """Largest softmax probability: [rows]."""
         if self._columns is None and "neg_log_confidence" in self._predictions.values:
-            log_confidence = -self._predictions.values["neg_log_confidence"].astype(np.float64)
+            stored = self._predictions.values["neg_log_confidence"][self.kept]
+            log_confidence = -stored.astype(np.float64)
         else:
             log_confidence = self.logits.max(axis=1) - logsumexp(self.logits, axis=1)
         confidence: Floats = np.exp(log_confidence)
@@ -187,6 +222,12 @@ def _of_confidence(function: Callable[..., float]) -> Callable[..., float]:
     return value
 
 
+def _error(outputs: Outputs) -> float:
+    if outputs.right is not None:
+        return metrics.set_error_rate(outputs.predicted, outputs.right)
+    return metrics.error_rate(outputs.predicted, outputs.labels)
+
+
 def _label_nll(outputs: Outputs) -> Units:
     return (logsumexp(outputs.logits, axis=1) - _at_label(outputs.logits, outputs.labels),)
 
@@ -208,7 +249,7 @@ def _flips_of_each(outputs: Outputs) -> Units:
 
 METRICS: dict[str, Metric] = {
     "error_rate": Metric(
-        value=lambda o: metrics.error_rate(o.predicted, o.labels),
+        value=_error,
         units=lambda o: (1 - o.correct,),
         interval=_mean_interval,
     ),
@@ -243,6 +284,12 @@ METRICS: dict[str, Metric] = {
         units=_brier_of_each,
         interval=_mean_interval,
         unit="score",
+    ),
+    "soft_label_cross_entropy": Metric(
+        value=lambda o: metrics.soft_label_cross_entropy(o.logits, o.shares),
+        units=lambda o: (metrics.cross_entropies(o.logits, o.shares),),
+        interval=_mean_interval,
+        unit="nats",
     ),
     "aurc": Metric(
         value=_of_confidence(metrics.aurc),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.errors import DataError, FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.files import atomic_path, digest_of
+from robustbench_safety.labels import project_logits
 from robustbench_safety.records import (
     AttackOutcome,
     Columns,
@@ -173,8 +174,10 @@ class Predictions:
         """1 where right, else 0: [rows]."""
         return np.asarray(self.predicted == self.labels, dtype=np.float64)
 
-    def logits(self) -> NDArray[np.float64]:
-        """Return the logits [rows, K].
+    def logits(
+        self, *, rows: NDArray[np.bool_] | None = None, columns: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the logits [rows, K]; only the ``rows`` and ``columns`` asked for, where they are named.
 
         Raises:
             IncompatiblePredictionsError: Only a summary was stored.
@@ -186,7 +189,11 @@ class Predictions:
                 found="summary",
                 fix="choose a metric that a summary can give",
             )
-        return self.values["logits"].astype(np.float64)
+        found = np.asarray(self.values["logits"], dtype=np.float32)
+        # Cut before the conversion: the logits of ImageNet's validation set have 400 MB in float64.
+        found = found if rows is None else found[rows]
+        found = found if columns is None else project_logits(found, columns)
+        return found.astype(np.float64)
 
 
 def read_header(path: Path) -> PredictionsHeader:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_safety import metrics
+from robustbench_safety.aggregating import (
+    Measured,
+    Scored,
+    difference_of,
+    groups_of,
+    is_rate,
+    metric_of,
+    score_of,
+)
 from robustbench_safety.companion import Companion
-from robustbench_safety.data import DataRoot
+from robustbench_safety.data import DataRoot, Dataset, load_dataset
+from robustbench_safety.data.label_sets import labels_of, mapped_labels
 from robustbench_safety.detectors import ood_score
-from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError, UndefinedMetricError
+from robustbench_safety.errors import (
+    DataError,
+    IncompatiblePredictionsError,
+    UndefinedMetricError,
+)
 from robustbench_safety.files import digest_of
 from robustbench_safety.labels import load_label_space, load_subset, subset_columns
-from robustbench_safety.measures import DETECTION_METRICS, METRICS, DetectionMetric, Metric, Outputs, Units
-from robustbench_safety.metrics import Interval
+from robustbench_safety.measures import DetectionMetric, Outputs
 from robustbench_safety.predictions import Predictions, read_predictions
+from robustbench_safety.recording import (
+    draw_histogram,
+    draw_reliability,
+    recorded_interval,
+    rounded,
+)
 from robustbench_safety.records import (
     Cell,
     Condition,
@@ -25,7 +42,6 @@ from robustbench_safety.records import (
     Curves,
     PredictionsHeader,
     Score,
-    ScoreInterval,
     ScoreRecord,
     Suite,
     SuiteReference,
@@ -39,28 +55,12 @@ __all__ = ["needed_conditions", "score_predictions"]
 
 Floats = NDArray[np.float64]
 
-_Scored = tuple[str, str, str | None]
-"""In-distribution dataset, detector, class subset: what scores belong to."""
-
-_RELIABILITY_BINS = 15
-_HISTOGRAM_BINS = 50
-
-
-@dataclass
-class _Measured:
-    """What is kept of a cell while the conditions are read one after another."""
-
-    values: list[ConditionScore] = field(default_factory=list)
-    units: list[Units] = field(default_factory=list)
-    scores_out: list[Floats] = field(default_factory=list)
-    reason: str | None = None
-
 
 def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell]]:
     """Return every condition that a suite needs, in its order, with the cells that read it."""
     needed: dict[Condition, list[Cell]] = {}
     for cell in suite.cells:
-        _metric_of(cell)
+        metric_of(cell)
         if cell.in_distribution is not None:
             clean = cell.model_copy(update={"dataset": cell.in_distribution})
             for condition in cell_conditions(clean, suite, data):
@@ -86,9 +86,11 @@ def score_predictions(run: Run, suite: Suite, data: DataRoot) -> tuple[ScoreReco
 class _Scoring:
     def __init__(self, run: Run, suite: Suite, data: DataRoot) -> None:
         self._run, self._suite, self._data = run, suite, data
-        self._cells = {cell.id: _Measured() for cell in suite.cells}
+        self._cells = {cell.id: Measured() for cell in suite.cells}
         self._headers: dict[Condition, PredictionsHeader] = {}
-        self._scores_in: dict[_Scored, Floats] = {}
+        self._scores_in: dict[Scored, Floats] = {}
+        self._label_digests: dict[str, str] = {}
+        self._datasets: dict[str, Dataset] = {}
         self._curves = Curves()
         self.companion = Companion()
 
@@ -114,10 +116,15 @@ class _Scoring:
             self._read(condition, needed[condition], wanted)
         scores: dict[str, Score] = {}
         for cell in suite.cells:
-            scores[cell.id] = self._score([cell])
+            scores[cell.id] = score_of([cell], self._cells, self._scores_in, seed=suite.seed)
         by_id = {cell.id: cell for cell in suite.cells}
         for aggregate in suite.aggregates:
-            scores[aggregate.id] = self._score([by_id[name] for name in aggregate.of])
+            cells = [by_id[name] for name in aggregate.of]
+            scores[aggregate.id] = (
+                difference_of(cells, self._cells, scores, seed=suite.seed)
+                if aggregate.reduce == "difference"
+                else score_of(cells, self._cells, self._scores_in, seed=suite.seed)
+            )
         because = self._partial_because()
         headers = {c.path: header for c, header in self._headers.items()}
         seconds = sum(header.seconds for header in headers.values())
@@ -139,7 +146,8 @@ class _Scoring:
             beside=suite.beside,
             scores=scores,
             conditions={cell.id: tuple(self._cells[cell.id].values) for cell in suite.cells},
-            data_digests={path: header.data_digest for path, header in headers.items()},
+            groups=groups_of(suite.cells, self._cells),
+            data_digests={path: header.data_digest for path, header in headers.items()} | self._label_digests,
             prediction_digests={path: header.predictions_digest for path, header in headers.items()},
             companion_digest=self.companion.digest(),
             curves=self._curves,
@@ -166,7 +174,7 @@ class _Scoring:
 
     # ------------------------------------------------------------------------------------- conditions
 
-    def _read(self, condition: Condition, cells: Sequence[Cell], wanted: set[_Scored]) -> None:
+    def _read(self, condition: Condition, cells: Sequence[Cell], wanted: set[Scored]) -> None:
         path = self._run.path(condition)
         if not path.exists():
             self._fail(condition, cells, f"no predictions on {condition.path}")
@@ -174,18 +182,23 @@ class _Scoring:
         predictions = read_predictions(path)
         _check_header(predictions.header, self._run, condition)
         self._headers[condition] = predictions.header
-        self.companion.add(predictions)
+        stored = self._dataset(condition.dataset)
+        self.companion.add(
+            predictions, mapped_labels(stored, predictions.labels), stored.columns(predictions.sample_ids)
+        )
         for dataset, detector, subset in wanted:
             if dataset == condition.dataset and condition.kind == "clean":
                 outputs = Outputs(predictions, self._columns(subset))
                 scores = ood_score(detector, outputs.logits)
                 self._scores_in[dataset, detector, subset] = scores
-                self.companion.add_scores(predictions, detector, scores)
+                self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
         for cell in cells:
             try:
                 self._measure(cell, condition, predictions)
             except UndefinedMetricError as error:
                 self._cells[cell.id].reason = f"{cell.metric} is undefined on {condition.path}: {error}"
+            except DataError as error:
+                self._cells[cell.id].reason = f"no labels for {condition.path}: {error}"
 
     def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
         for cell in self._suite.cells:
@@ -193,23 +206,40 @@ class _Scoring:
                 self._cells[cell.id].reason = reason
 
     def _measure(self, cell: Cell, condition: Condition, predictions: Predictions) -> None:
-        metric, measured = _metric_of(cell), self._cells[cell.id]
+        metric, measured = metric_of(cell), self._cells[cell.id]
         if isinstance(metric, DetectionMetric):
             self._measure_detection(cell, metric, condition, predictions)
             return
-        outputs = Outputs(predictions, self._columns(cell.subset))
+        outputs = self._outputs(cell, predictions)
         units = metric.units(outputs)
         value = float(metric.value(outputs, **cell.options))
         # A condition of many is shown with an interval only where it costs nothing: a rate.
-        interval = metric.interval([units], self._suite.seed, cell.options) if _is_rate(cell) else None
+        interval = None
+        if is_rate(cell):
+            interval = recorded_interval(metric.interval([units], self._suite.seed, cell.options))
         measured.units.append(units)
+        if predictions.header.frames == 1:
+            kept = np.flatnonzero(outputs.kept)
+            ids = [predictions.sample_ids[i] for i in kept]
+            measured.images.append(tuple(ids))
+            measured.groups = self._dataset(cell.dataset).columns(ids)
         measured.values.append(
-            ConditionScore(
-                condition=condition, value=_rounded(value), n=len(units[0]), interval=_recorded(interval)
-            )
+            ConditionScore(condition=condition, value=rounded(value), n=len(units[0]), interval=interval)
         )
         if condition.kind == "clean" and cell.metric == "rms_calibration_error":
-            self._draw_reliability(cell.id, outputs)
+            draw_reliability(self._curves, cell.id, outputs)
+
+    def _dataset(self, name: str) -> Dataset:
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name, data=self._data)
+        return self._datasets[name]
+
+    def _outputs(self, cell: Cell, predictions: Predictions) -> Outputs:
+        dataset = self._dataset(cell.dataset)
+        truth = labels_of(dataset, predictions.sample_ids, predictions.labels)
+        if truth is not None and truth.digest is not None:
+            self._label_digests[f"{cell.dataset}/labels"] = truth.digest
+        return Outputs(predictions, self._columns(cell.subset), truth=truth)
 
     def _measure_detection(
         self, cell: Cell, metric: DetectionMetric, condition: Condition, predictions: Predictions
@@ -222,17 +252,17 @@ class _Scoring:
             return  # _fail has said why
         scores_out = ood_score(cell.detector, Outputs(predictions, self._columns(cell.subset)).logits)
         measured.scores_out.append(scores_out)
-        self.companion.add_scores(predictions, cell.detector, scores_out)
+        self.companion.add_scores(predictions, _scores_name(cell.detector, cell.subset), scores_out)
         measured.values.append(
             ConditionScore(
                 condition=condition,
-                value=_rounded(metric.value(scores_in, scores_out, **cell.options)),
+                value=rounded(metric.value(scores_in, scores_out, **cell.options)),
                 n=len(scores_out),
                 interval=None,
                 chance=metric.chance(len(scores_in), len(scores_out), cell.options),
             )
         )
-        self._draw_histogram(cell.id, scores_in, scores_out)
+        draw_histogram(self._curves, cell.id, scores_in, scores_out)
 
     def _columns(self, subset: str | None) -> NDArray[np.int64] | None:
         if subset is None:
@@ -240,94 +270,9 @@ class _Scoring:
         space = load_label_space(self._suite.label_space, beside=self._data.beside)
         return subset_columns(load_subset(subset, beside=self._data.beside), space)
 
-    # ----------------------------------------------------------------------------------------- scores
 
-    def _score(self, cells: Sequence[Cell]) -> Score:
-        """Return the score of one cell, or of the mean over several."""
-        first, metric = cells[0], _metric_of(cells[0])
-        unit = "fraction" if isinstance(metric, DetectionMetric) else metric.unit
-        measured = [self._cells[cell.id] for cell in cells]
-        reasons = [
-            f"{cell.id}: {part.reason}" if len(cells) > 1 else part.reason
-            for cell, part in zip(cells, measured, strict=True)
-            if part.reason is not None
-        ]
-        if reasons:
-            return Score(
-                value=None, n=0, interval=None, unit=unit, direction=metric.direction, reason=reasons[0]
-            )
-        value = float(np.mean([np.mean([c.value for c in part.values]) for part in measured]))
-        n, n_out = measured[0].values[0].n, None
-        if isinstance(metric, DetectionMetric):
-            assert first.in_distribution is not None  # noqa: S101  # as above
-            assert first.detector is not None  # noqa: S101
-            scores_in = self._scores_in[first.in_distribution, first.detector, first.subset]
-            sets = [scores for part in measured for scores in part.scores_out]
-            n, n_out = len(scores_in), sum(len(scores) for scores in sets)
-            interval = metric.interval(scores_in, sets, self._suite.seed, first.options)
-        else:
-            units = [unit for part in measured for unit in part.units]
-            interval = metric.interval(units, self._suite.seed, first.options)
-        return Score(
-            value=_rounded(value),
-            n=n,
-            n_out=n_out,
-            interval=_recorded(interval),
-            unit=unit,
-            direction=metric.direction,
-        )
-
-    # ----------------------------------------------------------------------------------------- curves
-
-    def _draw_reliability(self, name: str, outputs: Outputs) -> None:
-        bins = metrics.reliability_bins(outputs.confidence, outputs.correct, bins=_RELIABILITY_BINS)
-        curve = metrics.risk_coverage_curve(outputs.confidence, outputs.correct, points=100)
-        rows = zip(bins.n, _all_rounded(bins.mean_confidence), _all_rounded(bins.accuracy), strict=True)
-        self._curves.reliability[name] = tuple(rows)
-        self._curves.risk_coverage[name] = tuple(_rounded(risk) for risk in curve.risk)
-
-    def _draw_histogram(self, name: str, scores_in: Floats, scores_out: Floats) -> None:
-        both = np.concatenate([scores_in, scores_out])
-        low, high = float(both.min()), float(both.max())
-        edges = np.linspace(low, high if high > low else low + 1, _HISTOGRAM_BINS + 1)
-        counts = [np.histogram(scores, bins=edges)[0] for scores in (scores_in, scores_out)]
-        inside, outside = (tuple(int(count) for count in part) for part in counts)
-        ends = (_rounded(low), _rounded(edges[-1]))
-        self._curves.ood_histogram[name] = (ends, inside, outside)
-
-
-def _metric_of(cell: Cell) -> Metric | DetectionMetric:
-    """Return the metric of a cell, checking that the cell has what it takes."""
-    table: Mapping[str, Metric | DetectionMetric] = DETECTION_METRICS if cell.detector else METRICS
-    if cell.metric in table:
-        return table[cell.metric]
-    known = {**METRICS, **DETECTION_METRICS}
-    if cell.metric in known:
-        needs = "a detector and in_distribution" if cell.metric in DETECTION_METRICS else "no detector"
-        raise FileFormatError(f"cell {cell.id}: metric {cell.metric}", expected=needs)
-    raise FileFormatError(
-        f"cell {cell.id}: metric", expected=f"one of {', '.join(sorted(known))}", found=cell.metric
-    )
-
-
-def _is_rate(cell: Cell) -> bool:
-    return cell.metric == "error_rate"
-
-
-def _recorded(interval: Interval | None) -> ScoreInterval | None:
-    if interval is None:
-        return None
-    low, high = _rounded(interval.low), _rounded(interval.high)
-    return ScoreInterval(low=low, high=high, level=interval.level, method=interval.method)
-
-
-def _all_rounded(values: Sequence[float | None]) -> list[float | None]:
-    return [None if value is None else _rounded(value) for value in values]
-
-
-def _rounded(value: float) -> float:
-    # Further digits differ between versions of the libraries, and a record should not.
-    return round(float(value), 10)
+def _scores_name(detector: str, subset: str | None) -> str:
+    return detector if subset is None else f"{detector}.{subset}"
 
 
 def _check_header(header: PredictionsHeader, run: Run, condition: Condition) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from robustbench_safety.cli.screen import show_rows
-from robustbench_safety.data import DataRoot, load_dataset, load_manifest
+from robustbench_safety.data import DataRoot, Dataset, load_dataset, load_manifest
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import resource_names
 from robustbench_safety.models.families import FAMILIES, load_family
+from robustbench_safety.records import BuiltinLayout, GeneratedLayout
 from robustbench_safety.suites import load_suite
 
 __all__ = ["list_data", "list_models", "list_suites", "show_suite"]
@@ -60,18 +61,26 @@ def list_data(data: DataRoot) -> None:
         manifest = load_manifest(name)
         rows.append((
             name, manifest.role, manifest.layout.type, manifest.label_space or "–",
-            f"{manifest.samples:,} x {len(manifest.all_conditions())}", _presence(name, data), manifest.title,
+            f"{manifest.samples:,} x {len(manifest.all_conditions())}", presence(load_dataset(name, data=data)), manifest.title,
         ))  # fmt: skip
     head = ("name", "role", "layout", "label space", "images x conditions", "at hand", "title")
     show_rows(f"Datasets; data root {data.root}", head, rows)
 
 
-def _presence(name: str, data: DataRoot) -> str:
-    dataset = load_dataset(name, data=data)
-    if not dataset.manifest.folder:
+def presence(dataset: Dataset) -> str:
+    """Say whether the files of a dataset are where they are looked for; nothing is counted."""
+    if isinstance(dataset.manifest.layout, BuiltinLayout):
         return "built in"
-    try:
-        dataset.check_presence()
-    except DataError:
-        return "no"
-    return "yes"
+    if isinstance(dataset.manifest.layout, GeneratedLayout):
+        return presence(dataset.source())
+    conditions = dataset.manifest.all_conditions()
+    there = 0
+    for condition in conditions:
+        try:
+            dataset.check_presence(condition)
+            there += 1
+        except DataError:
+            continue
+    if there in (0, len(conditions)):
+        return "yes" if there else "no"
+    return f"{there} of {len(conditions)} conditions"

@@ -2,7 +2,7 @@
 
 from robustbench_safety.data.base import Reader
 from robustbench_safety.data.loader import Block, Loader, limited, stored_digest
-from robustbench_safety.data.store import DataRoot, Dataset, load_dataset, load_manifest
+from robustbench_safety.data.store import DataRoot, Dataset, dataset_names, load_dataset, load_manifest
 from robustbench_safety.data.transforms import Transform
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Loader",
     "Reader",
     "Transform",
+    "dataset_names",
     "limited",
     "load_dataset",
     "load_manifest",

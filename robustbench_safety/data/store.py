@@ -13,7 +13,7 @@ from robustbench_safety.data.builtin import open_builtin
 from robustbench_safety.data.generated import GeneratedReader
 from robustbench_safety.data.readers import needed_paths, open_stored, wanted_paths
 from robustbench_safety.errors import DataError, FileFormatError, UsageError
-from robustbench_safety.files import locate_resource, read_yaml, reads
+from robustbench_safety.files import locate_resource, read_yaml, reads, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset
 from robustbench_safety.records import (
     BuiltinLayout,
@@ -25,7 +25,7 @@ from robustbench_safety.records import (
     RelabelledLayout,
 )
 
-__all__ = ["DataRoot", "Dataset", "load_dataset", "load_manifest"]
+__all__ = ["DataRoot", "Dataset", "dataset_names", "load_dataset", "load_manifest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Dataset:
     classes: tuple[str, ...]
     """Class keys that labels index; empty for a set without labels."""
     class_map: ClassMap | None = None
-    """The classes of the model's label space that each of ``classes`` stands for; None where it is one itself."""
+    """Classes of the model's label space that each of ``classes`` stands for; None where it is one itself."""
 
     @property
     def name(self) -> str:
@@ -111,6 +111,14 @@ class Dataset:
             raise ValueError(f"{self.name} is made from no other dataset")
         fix = f"correct the source in the manifest of {self.name}"
         return load_dataset(layout.source, data=self.data, fix=fix)
+
+    def companion(self) -> Dataset | None:
+        """Return the clean images, or for role ``ood`` the in-distribution images, to compare with."""
+        name = self.manifest.companion
+        if name is None:
+            return None
+        fix = f"correct the companion in the manifest of {self.name}"
+        return load_dataset(name, data=self.data, fix=fix)
 
     def open(self, condition: Condition, *, seed: int) -> Reader:
         """Return the reader of one condition; names, counts and labels are checked, pixels are not read.
@@ -218,6 +226,13 @@ def _matched(manifest: DatasetManifest, column: str, pattern: re.Pattern[str], s
 
 def _short(value: object) -> str:
     return f"{len(value)} classes from {value[0]!r} on" if value and isinstance(value, tuple) else str(value)
+
+
+def dataset_names(*, beside: Path | None = None) -> list[str]:
+    """Return the sorted names of the shipped manifests, and of those in a user's own folder."""
+    # What else lies in that folder, a suite say, is no dataset.
+    own = [path.stem for path in beside.glob("*.yaml") if "layout" in yaml_fields(path)] if beside else []
+    return sorted({*resource_names("data_manifests"), *own})
 
 
 def load_manifest(name: str, *, beside: Path | None = None, fix: str = "") -> DatasetManifest:

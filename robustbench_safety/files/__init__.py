@@ -4,7 +4,7 @@ from robustbench_safety.files.differences import differences
 from robustbench_safety.files.digests import canonical_json, digest_of
 from robustbench_safety.files.raw import file_digest, read_bytes, reads
 from robustbench_safety.files.resources import locate_resource, resource_folder, resource_names
-from robustbench_safety.files.strict import read_json, read_yaml
+from robustbench_safety.files.strict import read_json, read_yaml, yaml_fields
 from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "slugify",
     "write_bytes",
     "write_json",
+    "yaml_fields",
 ]

@@ -13,7 +13,7 @@ from robustbench_safety.files.complaints import complaint
 from robustbench_safety.files.raw import read_bytes
 from robustbench_safety.files.yaml_text import parse_yaml
 
-__all__ = ["read_json", "read_yaml"]
+__all__ = ["read_json", "read_yaml", "yaml_fields"]
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -36,6 +36,17 @@ def read_yaml(path: Path, record: type[R]) -> R:
         return record.model_validate_json(json.dumps(data))
     except ValidationError as error:
         raise complaint(path, error, record, data, lines) from error
+
+
+def yaml_fields(path: Path) -> frozenset[str]:
+    """Return the names of the outermost fields of a YAML file: they tell a suite from a manifest.
+
+    Raises:
+        StorageError: The file cannot be read.
+        FileFormatError: It is no YAML.
+    """
+    data, _ = parse_yaml(path, read_bytes(path, largest=_LARGEST_YAML))
+    return frozenset(data) if isinstance(data, dict) else frozenset()
 
 
 def read_json(path: Path, record: type[R]) -> R:

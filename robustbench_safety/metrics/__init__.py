@@ -12,6 +12,7 @@ from robustbench_safety.metrics.accuracy import (
     error_rate,
     excess_aurc,
     risk_coverage_curve,
+    set_error_rate,
     top_k_error,
 )
 from robustbench_safety.metrics.calibration import (
@@ -26,6 +27,7 @@ from robustbench_safety.metrics.calibration_intervals import ece_interval, rms_c
 from robustbench_safety.metrics.consistency import flip_rate, flips_per_clip
 from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr
 from robustbench_safety.metrics.detection_intervals import aupr_interval, auroc_interval, fpr_interval
+from robustbench_safety.metrics.differences import independent_difference
 from robustbench_safety.metrics.intervals import (
     Interval,
     PairedDifference,
@@ -35,7 +37,12 @@ from robustbench_safety.metrics.intervals import (
     two_sample_bootstrap_interval,
     wilson_interval,
 )
-from robustbench_safety.metrics.proper_scores import brier_score, negative_log_likelihood
+from robustbench_safety.metrics.proper_scores import (
+    brier_score,
+    cross_entropies,
+    negative_log_likelihood,
+    soft_label_cross_entropy,
+)
 from robustbench_safety.metrics.reliability import (
     ReliabilityBins,
     expected_calibration_error,
@@ -59,6 +66,7 @@ __all__ = [
     "bootstrap_interval",
     "brier_score",
     "clopper_pearson_interval",
+    "cross_entropies",
     "ece_interval",
     "error_detection_auroc",
     "error_rate",
@@ -68,6 +76,7 @@ __all__ = [
     "flips_per_clip",
     "fpr_at_tpr",
     "fpr_interval",
+    "independent_difference",
     "maximum_calibration_error",
     "maximum_calibration_error_hendrycks",
     "mean_absolute_calibration_error",
@@ -80,7 +89,9 @@ __all__ = [
     "rms_calibration_error_hendrycks",
     "rms_calibration_interval",
     "selective_interval",
+    "set_error_rate",
     "soft_f1_score",
+    "soft_label_cross_entropy",
     "top_k_error",
     "two_sample_bootstrap_interval",
     "wilson_interval",

@@ -27,6 +27,7 @@ __all__ = [
     "error_rate",
     "excess_aurc",
     "risk_coverage_curve",
+    "set_error_rate",
     "top_k_error",
 ]
 
@@ -45,7 +46,7 @@ def error_rate(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> f
         UndefinedMetricError: There is no image, lengths differ, or an index is negative or not an integer.
 
     Conventions:
-        Top-1 error. An image with several right classes (ObjectNet, ReaL) must be reduced to one before.
+        Top-1 error. For images with several right classes (ObjectNet, ReaL) take :func:`set_error_rate`.
 
     Source:
         Plain definition; E in Hendrycks and Dietterich, section 4.1, ICLR 2019.
@@ -57,6 +58,47 @@ def error_rate(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> f
     given, right = class_indices(predicted, "predicted"), class_indices(labels, "labels")
     same_length(given, right, "predicted and labels")
     return int(np.count_nonzero(given != right)) / len(right)
+
+
+def set_error_rate(predicted: NDArray[np.integer], right: NDArray[np.bool_]) -> float:
+    """Measure the share of images given a class that is none of their right ones. Lower is better.
+
+    Args:
+        predicted: Predicted class of each image, int [N], from 0.
+        right: Whether each class is right for each image, bool [N, K].
+
+    Returns:
+        Fraction in [0, 1].
+
+    Raises:
+        UndefinedMetricError: There is no image, lengths differ, an index is no class, or an image has no
+            right class.
+
+    Conventions:
+        Images that nobody gave a label (ReaL has some) are left out before, not counted as wrong.
+
+    Source:
+        Beyer et al., Are we done with ImageNet?, section 4, 2020.
+
+    Example:
+        >>> set_error_rate(np.array([0, 1]), np.array([[True, True, False], [True, False, True]]))
+        0.5
+    """
+    table = np.asarray(right)
+    if table.ndim != 2 or table.dtype != np.bool_:
+        raise UndefinedMetricError(
+            "right is no table of right classes", expected="bool [N, K]", found=f"{table.dtype} {table.shape}"
+        )
+    given = class_indices(predicted, "predicted", n_classes=table.shape[1])
+    same_length(given, table, "predicted and right")
+    if not table.any(axis=1).all():
+        raise UndefinedMetricError(
+            "an image has no right class",
+            expected="one or more for each",
+            found=f"none for {int((~table.any(axis=1)).sum())}",
+            fix="leave such images out",
+        )
+    return int(np.count_nonzero(~table[np.arange(len(given)), given])) / len(given)
 
 
 def top_k_error(ranked: NDArray[np.integer], labels: NDArray[np.integer], *, k: int) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from robustbench_safety.errors import UndefinedMetricError
 from robustbench_safety.metrics.checks import FloatArray, IntArray, class_indices, finite, same_length
 
-__all__ = ["brier_score", "negative_log_likelihood"]
+__all__ = ["brier_score", "negative_log_likelihood", "soft_label_cross_entropy"]
 
 #: Rows may miss a sum of 1 by this much: float16 softmax over 1,000 classes stays below it, logits do not.
 _SUM_TOLERANCE = 1e-2
@@ -89,6 +89,55 @@ def negative_log_likelihood(logits: FloatArray, labels: NDArray[np.integer]) -> 
     others[rows, top] = 0.0
     per_image = np.log1p(others.sum(axis=1)) + (z[rows, top] - z[rows, right])
     return math.fsum(per_image) / len(right)
+
+
+def soft_label_cross_entropy(logits: FloatArray, shares: FloatArray) -> float:
+    """Measure the mean cross-entropy of the prediction to what people chose. Lower is better.
+
+    ``(1/N) sum_i sum_k q_ik (log sum_j exp(z_ij) - z_ik)``, in nats.
+
+    Args:
+        logits: Logits, any real number, [N samples, K classes].
+        shares: Share of people who chose each class, fractions whose rows sum to 1, [N samples, K classes].
+
+    Returns:
+        Nats; at least the mean entropy of the shares.
+
+    Raises:
+        UndefinedMetricError: There is no image, a NaN or infinite logit, shapes differ, or a row of shares is
+            no distribution.
+
+    Conventions:
+        With one-hot shares it is the negative log-likelihood.
+
+    Source:
+        Peterson et al., Human uncertainty makes classification more robust, section 4, ICCV 2019.
+
+    Example:
+        >>> round(soft_label_cross_entropy(np.array([[0.0, 0.0]]), np.array([[0.25, 0.75]])), 4)  # ln 2
+        0.6931
+    """
+    z, q = finite(logits, "logits", ndim=2), finite(shares, "shares", ndim=2)
+    if z.shape != q.shape:
+        raise UndefinedMetricError(
+            "logits and shares do not belong together", expected=str(z.shape), found=str(q.shape)
+        )
+    miss = float(np.max(np.abs(q.sum(axis=1) - 1.0)))
+    if q.min() < 0 or miss > _SUM_TOLERANCE:
+        raise UndefinedMetricError(
+            "shares holds no distributions",
+            expected="rows of fractions that sum to 1",
+            found=f"smallest entry {q.min():g}, largest miss of the sum {miss:g}",
+            fix="divide the counts by their sum",
+        )
+    return math.fsum(cross_entropies(z, q)) / len(z)
+
+
+def cross_entropies(logits: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the cross-entropy of each image in nats, [N]; what the mean is taken of."""
+    top = logits.max(axis=1, keepdims=True)
+    log_sum = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+    return np.asarray((shares * (log_sum - logits)).sum(axis=1))
 
 
 def _rows_and_labels(rows: FloatArray, labels: NDArray[np.integer], name: str) -> tuple[FloatArray, IntArray]:

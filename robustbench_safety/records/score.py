@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.base import Digest, Name, Record, is_empty
 from robustbench_safety.records.dataset import Condition
 from robustbench_safety.records.model import ModelSpec, Precision
 
@@ -14,6 +14,7 @@ __all__ = [
     "ConditionScore",
     "Curves",
     "Environment",
+    "GroupScore",
     "RowKind",
     "Score",
     "ScoreInterval",
@@ -69,6 +70,14 @@ class ConditionScore(Record):
     interval: ScoreInterval | None
     chance: float | None = None
     """What a detector without skill would reach; for AUPR, which moves with the share of OOD images."""
+
+
+class GroupScore(Record):
+    """The rate of a cell among the images of one group: an error in one style of ImageNet-R."""
+
+    value: float
+    n: int = Field(gt=0)
+    interval: ScoreInterval
 
 
 class SuiteReference(Record):
@@ -145,8 +154,10 @@ class ScoreRecord(Record):
     scores: dict[str, Score]
     conditions: dict[str, tuple[ConditionScore, ...]]
     """By cell, in the suite's order."""
+    groups: dict[str, dict[str, dict[str, GroupScore]]] = Field(default_factory=dict, exclude_if=is_empty)
+    """By cell, group column and group, where the dataset has group columns."""
     data_digests: dict[str, Digest]
-    """By condition."""
+    """By condition; of labels joined to another dataset's images by ``<dataset>/labels``."""
     prediction_digests: dict[str, Digest]
     """By condition."""
     companion_digest: Digest

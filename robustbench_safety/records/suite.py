@@ -91,7 +91,14 @@ class Aggregate(Record):
 
     id: Name
     of: tuple[Name, ...] = Field(min_length=1)
-    reduce: Literal["mean"]
+    reduce: Literal["mean", "difference"]
+    """``difference``: the first less the second."""
+
+    @model_validator(mode="after")
+    def _a_difference_is_of_two(self) -> Self:
+        if self.reduce == "difference" and len(self.of) != 2:
+            raise ValueError(f"a difference is of two cells, {len(self.of)} are listed")
+        return self
 
 
 class Suite(Record):

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.errors import FileFormatError
-from robustbench_safety.files import digest_of, locate_resource, read_yaml
-from robustbench_safety.records import Cell, Condition, Suite
+from robustbench_safety.data import DataRoot, dataset_names, load_dataset
+from robustbench_safety.errors import FileFormatError, UnknownNameError
+from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
+from robustbench_safety.labels import load_subset
+from robustbench_safety.records import Cell, Condition, RelabelledLayout, Suite
+from robustbench_safety.suites.of_dataset import suite_of
 
 __all__ = ["cell_conditions", "load_suite", "suite_digest"]
 
 
-def load_suite(name: str | Path) -> Suite:
+def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
     """Read a suite by name, or from the path of a YAML file.
 
+    Every dataset is also a suite of its own name, which measures it under its own rules: the name of a
+    dataset does for a suite's, and so does the path of a manifest.
+
+    Args:
+        name: Name or path.
+        data: Whose own manifests go before the shipped ones; None for the shipped ones alone.
+
     Raises:
-        UnknownNameError: There is no suite of that name.
-        FileFormatError: The file is not a suite.
+        UnknownNameError: There is no suite and no dataset of that name.
+        FileFormatError: The file is neither.
     """
     path = Path(name)
+    root = data or DataRoot.default()
     if path.suffix in (".yaml", ".yml"):
-        return read_yaml(path, Suite)
-    located = locate_resource("suite", str(name), "suites", fix="`rbs suites list` shows them all")
+        if "layout" not in yaml_fields(path):
+            return read_yaml(path, Suite)
+        return suite_of(load_dataset(path.stem, data=replace(root, beside=path.parent)))
+    suites = resource_names("suites")
+    if str(name) not in suites:
+        datasets = dataset_names(beside=root.beside)
+        if str(name) in datasets:
+            return suite_of(load_dataset(str(name), data=root))
+        fix = "`rbs suites list` and `rbs data list` show them all"
+        raise UnknownNameError.among("suite", str(name), [*suites, *datasets], fix=fix)
+    located = locate_resource("suite", str(name), "suites")
     suite = read_yaml(located, Suite)
     if suite.name != name:
         raise FileFormatError(f"{located}: name", expected=str(name), found=suite.name)
@@ -36,16 +56,26 @@ def suite_digest(suite: Suite, data: DataRoot) -> str:
     manifests: dict[str, object] = {
         name: load_dataset(name, data=data).scored_fields() for name in sorted(names)
     }
-    return digest_of({"suite": suite.model_dump(mode="json", exclude={"title"}), "manifests": manifests})
+    covered: dict[str, object] = {
+        "suite": suite.model_dump(mode="json", exclude={"title"}),
+        "manifests": manifests,
+    }
+    if subsets := sorted({cell.subset for cell in suite.cells if cell.subset}):
+        covered["subsets"] = {name: load_subset(name, beside=data.beside).digest for name in subsets}
+    return digest_of(covered)
 
 
 def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition, ...]:
     """Return the conditions that a cell is measured on, in the manifest's order.
 
+    Labels that belong to another dataset's images are measured on that dataset's conditions.
+
     Raises:
         FileFormatError: The cell names a condition that its dataset does not have.
     """
-    manifest = load_dataset(cell.dataset, data=data).manifest
+    dataset = load_dataset(cell.dataset, data=data)
+    relabelled = isinstance(dataset.manifest.layout, RelabelledLayout)
+    manifest = dataset.source().manifest if relabelled else dataset.manifest
     everything = manifest.all_conditions()
     if cell.attack is not None:
         name = cell.attack.condition_name(suite.seed)

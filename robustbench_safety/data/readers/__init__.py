@@ -9,7 +9,7 @@ from robustbench_safety.data.base import Place, Reader
 from robustbench_safety.data.readers.cifar import CifarPickleReader
 from robustbench_safety.data.readers.clips import NpyClipsReader, VideoReader
 from robustbench_safety.data.readers.hub import HuggingFaceReader
-from robustbench_safety.data.readers.idx import IdxReader
+from robustbench_safety.data.readers.idx import IdxReader, idx_paths
 from robustbench_safety.data.readers.image_folder import ImageFolderReader
 from robustbench_safety.data.readers.image_list import ImageListReader
 from robustbench_safety.data.readers.mat import MatReader
@@ -103,6 +103,8 @@ def needed_paths(place: Place, layout: Layout) -> list[Path]:
         return globbed(place, layout.shards)
     if isinstance(layout, ParquetLayout):
         return globbed(place, layout.files)
+    if isinstance(layout, IdxLayout):
+        return idx_paths(place, layout)
     groups = layout.groups if isinstance(layout, ImageFolderLayout | ClipsLayout) else None
     return [located(place, path, groups) for path in _templates(layout)]
 

@@ -1,0 +1,132 @@
+"""From what was measured on each condition to one number: means, differences, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_safety import metrics
+from robustbench_safety.errors import FileFormatError
+from robustbench_safety.measures import DETECTION_METRICS, METRICS, DetectionMetric, Metric, Units
+from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
+from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score
+
+__all__ = ["Measured", "Scored", "difference_of", "groups_of", "is_rate", "metric_of", "score_of"]
+
+Floats = NDArray[np.float64]
+
+Scored = tuple[str, str, str | None]
+"""In-distribution dataset, detector, class subset: what scores belong to."""
+
+
+@dataclass
+class Measured:
+    """What is kept of a cell while the conditions are read one after another."""
+
+    values: list[ConditionScore] = field(default_factory=list)
+    units: list[Units] = field(default_factory=list)
+    scores_out: list[Floats] = field(default_factory=list)
+    images: list[tuple[str, ...]] = field(default_factory=list)
+    """Ids of the images measured, of each condition: two cells on the same images are paired."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Group columns of the images measured, of the last condition."""
+    reason: str | None = None
+
+
+def score_of(
+    cells: Sequence[Cell], by_cell: Mapping[str, Measured], scores_in: Mapping[Scored, Floats], *, seed: int
+) -> Score:
+    """Return the score of one cell, or of the mean over several that measure the same.
+
+    Args:
+        cells: One or more.
+        by_cell: What was measured, by cell id.
+        scores_in: OOD scores of in-distribution images.
+        seed: Of the bootstrap.
+    """
+    first, metric = cells[0], metric_of(cells[0])
+    unit = "fraction" if isinstance(metric, DetectionMetric) else metric.unit
+    measured = [by_cell[cell.id] for cell in cells]
+    reasons = [
+        f"{cell.id}: {part.reason}" if len(cells) > 1 else part.reason
+        for cell, part in zip(cells, measured, strict=True)
+        if part.reason is not None
+    ]
+    if reasons:
+        return Score(value=None, n=0, interval=None, unit=unit, direction=metric.direction, reason=reasons[0])
+    value = float(np.mean([np.mean([c.value for c in part.values]) for part in measured]))
+    n, n_out = measured[0].values[0].n, None
+    if isinstance(metric, DetectionMetric):
+        assert first.in_distribution is not None  # noqa: S101  # Cell and metric_of have checked it
+        assert first.detector is not None  # noqa: S101
+        inside = scores_in[first.in_distribution, first.detector, first.subset]
+        sets = [scores for part in measured for scores in part.scores_out]
+        n, n_out = len(inside), sum(len(scores) for scores in sets)
+        interval = metric.interval(inside, sets, seed, first.options)
+    else:
+        units = [unit for part in measured for unit in part.units]
+        interval = metric.interval(units, seed, first.options)
+    return Score(
+        value=rounded(value),
+        n=n,
+        n_out=n_out,
+        interval=recorded_interval(interval),
+        unit=unit,
+        direction=metric.direction,
+    )
+
+
+def difference_of(
+    cells: Sequence[Cell], by_cell: Mapping[str, Measured], scores: Mapping[str, Score], *, seed: int
+) -> Score:
+    """Return the score of the first cell less that of the second; paired where both saw the same images."""
+    first, second = (scores[cell.id] for cell in cells)
+    if first.value is None or second.value is None:
+        reasons = [f"{c.id}: {s.reason}" for c, s in zip(cells, (first, second), strict=True) if s.reason]
+        return first.model_copy(update={"value": None, "n": 0, "interval": None, "reason": reasons[0]})
+    a, b = (by_cell[cell.id] for cell in cells)
+    if a.images and b.images and all(images == a.images[0] for images in (*a.images, *b.images)):
+        means = [np.mean([units[0] for units in part.units], axis=0) for part in (a, b)]
+        interval = metrics.paired_difference(means[0], means[1], seed=seed).interval
+    else:
+        interval = metrics.independent_difference(
+            first.value, kept_interval(first), second.value, kept_interval(second)
+        )
+    value = rounded(first.value - second.value)
+    return first.model_copy(update={"value": value, "interval": recorded_interval(interval)})
+
+
+def groups_of(
+    cells: Sequence[Cell], by_cell: Mapping[str, Measured]
+) -> dict[str, dict[str, dict[str, GroupScore]]]:
+    """Return the rate of every cell in every group of its images, for datasets with group columns."""
+    out: dict[str, dict[str, dict[str, GroupScore]]] = {}
+    for cell in cells:
+        measured = by_cell[cell.id]
+        # Of several conditions an image's rate is no count of events.
+        if is_rate(cell) and measured.groups and measured.reason is None and len(measured.units) == 1:
+            wrong = measured.units[0][0]
+            out[cell.id] = {name: scores_by_group(wrong, groups) for name, groups in measured.groups.items()}
+    return out
+
+
+def metric_of(cell: Cell) -> Metric | DetectionMetric:
+    """Return the metric of a cell, checking that the cell has what it takes."""
+    table: Mapping[str, Metric | DetectionMetric] = DETECTION_METRICS if cell.detector else METRICS
+    if cell.metric in table:
+        return table[cell.metric]
+    known = {**METRICS, **DETECTION_METRICS}
+    if cell.metric in known:
+        needs = "a detector and in_distribution" if cell.metric in DETECTION_METRICS else "no detector"
+        raise FileFormatError(f"cell {cell.id}: metric {cell.metric}", expected=needs)
+    raise FileFormatError(
+        f"cell {cell.id}: metric", expected=f"one of {', '.join(sorted(known))}", found=cell.metric
+    )
+
+
+def is_rate(cell: Cell) -> bool:
+    """Tell whether a cell is a share of images, so that Wilson's interval is its own."""
+    return cell.metric == "error_rate"
