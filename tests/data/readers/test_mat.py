@@ -7,6 +7,7 @@ import io
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +26,13 @@ IMAGES = np.random.default_rng(0).integers(0, 256, size=(6, 5, 3, 12), dtype=np.
 #: As in SVHN: 1 to K - 1, and K for class 0.
 LABELS = np.array([1, 2, 3, 3, 2, 1, 1, 1, 2, 2, 3, 3], dtype=np.uint8)[:, None]
 LAYOUT = {"type": "mat", "file": "test.mat", "images": "X", "labels": "y", "label_of_class_0": 3}
+#: The stubs know names of files alone, SciPy open files too.
+save: Callable[..., None] = savemat
 
 
 def mat(*, packing: str = "zlib", **variables: object) -> bytes:
     buffer = io.BytesIO()
-    savemat(buffer, {"X": IMAGES, "y": LABELS, **variables}, do_compression=packing == "zlib")
+    save(buffer, {"X": IMAGES, "y": LABELS, **variables}, do_compression=packing == "zlib")
     return buffer.getvalue()
 
 
@@ -264,7 +267,7 @@ def test_a_file_of_another_format_is_named(
 
 def test_a_matlab_4_file_is_refused(tmp_path: Path, make_dataset: MakeDataset) -> None:
     buffer = io.BytesIO()
-    savemat(buffer, {"y": LABELS.astype(float)}, format="4")
+    save(buffer, {"y": LABELS.astype(float)}, format="4")
     put(tmp_path, buffer.getvalue())
     with pytest.raises(DataError, match="is no MATLAB file; expected a MATLAB 5 file"):
         opened(make_dataset)
@@ -336,6 +339,7 @@ def test_a_wrong_byte_in_a_head_ends_in_our_error_or_in_images(
 def test_more_variables_than_any_published_file_has_are_refused(
     tmp_path: Path, make_dataset: MakeDataset
 ) -> None:
-    put(tmp_path, mat(**{f"v{i}": i for i in range(100)}))
+    more: dict[str, Any] = {f"v{i}": i for i in range(100)}
+    put(tmp_path, mat(**more))
     with pytest.raises(DataError, match="more than 100 variables"):
         opened(make_dataset)
