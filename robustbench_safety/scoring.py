@@ -26,7 +26,7 @@ from robustbench_safety.errors import (
     UndefinedMetricError,
 )
 from robustbench_safety.files import digest_of
-from robustbench_safety.labels import load_label_space, load_subset, subset_columns
+from robustbench_safety.labels import load_class_map, load_label_space, load_subset, subset_columns
 from robustbench_safety.measures import DetectionMetric, Outputs
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.recording import (
@@ -183,9 +183,8 @@ class _Scoring:
         _check_header(predictions.header, self._run, condition)
         self._headers[condition] = predictions.header
         stored = self._dataset(condition.dataset)
-        self.companion.add(
-            predictions, mapped_labels(stored, predictions.labels), stored.columns(predictions.sample_ids)
-        )
+        truth = labels_of(stored, predictions.sample_ids, predictions.labels)
+        self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
         for dataset, detector, subset in wanted:
             if dataset == condition.dataset and condition.kind == "clean":
                 outputs = Outputs(predictions, self._columns(subset))
@@ -237,6 +236,9 @@ class _Scoring:
     def _outputs(self, cell: Cell, predictions: Predictions) -> Outputs:
         dataset = self._dataset(cell.dataset)
         truth = labels_of(dataset, predictions.sample_ids, predictions.labels)
+        if truth is None and cell.class_map is not None:
+            class_map = load_class_map(cell.class_map, beside=self._data.beside)
+            truth = mapped_labels(class_map, predictions.labels, beside=self._data.beside)
         if truth is not None and truth.digest is not None:
             self._label_digests[f"{cell.dataset}/labels"] = truth.digest
         return Outputs(predictions, self._columns(cell.subset), truth=truth)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from robustbench_safety.cli.data_app import DataOption, data_app
 from robustbench_safety.errors import IncompleteError, RobustbenchSafetyError, UsageError
 
 __all__ = ["app", "run"]
@@ -22,16 +23,13 @@ app = typer.Typer(
 leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderboard.", no_args_is_help=True)
 suites_app = typer.Typer(help="What can be measured.", no_args_is_help=True)
 models_app = typer.Typer(help="What can be scored.", no_args_is_help=True)
-data_app = typer.Typer(help="What it is measured on.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(suites_app, name="suites")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite, or the path of a YAML file.")]
-DataOption = Annotated[
-    list[str] | None,
-    typer.Option("--data", help="Data root, or NAME=DIR for one dataset; may be given again.", metavar="DIR"),
+SuiteOption = Annotated[
+    str, typer.Option("--suite", help="Name of a suite or a dataset, or the path of a YAML file of either.")
 ]
 LeaderboardOption = Annotated[Path, typer.Option("--leaderboard", help="Folder of records and tables.")]
 
@@ -160,15 +158,6 @@ def models_list(
     from robustbench_safety.cli.lists import list_models
 
     list_models(family)
-
-
-@data_app.command("list")
-def data_list(data: DataOption = None) -> None:
-    """List the datasets, and which of them are at hand."""
-    from robustbench_safety.cli.lists import list_data
-    from robustbench_safety.cli.options import data_root_of
-
-    list_data(data_root_of(data))
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -28,13 +28,14 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def show_rows(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a plain table; every cell is text, never markup."""
+def show_rows(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, longest: int = 400) -> None:
+    """Print a plain table; every cell is text of at most ``longest`` characters, never markup."""
     table = Table(title=Text(title), title_justify="left")
-    for name in head:
-        table.add_column(Text(name), overflow="fold")
+    for i, name in enumerate(head):
+        # The first column is what a row is called: one copies it.
+        table.add_column(Text(name), overflow="fold", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(_printable(cell, longest=longest)) for cell in row))
     screen().print(table)
 
 
@@ -71,6 +72,6 @@ def show_suite_table(records: Sequence[ScoreRecord]) -> None:
     screen().print(table)
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, *, longest: int = 400) -> str:
     """Keep escape sequences in a name from reaching the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)[:400]
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)[:longest]

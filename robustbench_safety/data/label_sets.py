@@ -16,7 +16,7 @@ from robustbench_safety.data.store import Dataset
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import file_digest, read_bytes
 from robustbench_safety.labels import load_label_space, right_classes
-from robustbench_safety.records import RelabelledLayout
+from robustbench_safety.records import ClassMap, RelabelledLayout
 
 __all__ = ["Labels", "labels_of", "mapped_labels", "read_labels"]
 
@@ -50,15 +50,20 @@ def labels_of(dataset: Dataset, sample_ids: Sequence[str], labels: NDArray[np.in
     """
     if isinstance(dataset.manifest.layout, RelabelledLayout):
         return read_labels(dataset)(sample_ids)
-    return mapped_labels(dataset, labels)
-
-
-def mapped_labels(dataset: Dataset, labels: NDArray[np.int64]) -> Labels | None:
-    """Return the sets that a dataset's class map gives to stored labels; None where it has no map."""
     if dataset.class_map is None:
         return None
-    space = load_label_space(dataset.class_map.label_space, beside=dataset.data.beside)
-    table = right_classes(dataset.class_map, space)
+    return mapped_labels(dataset.class_map, labels, beside=dataset.data.beside)
+
+
+def mapped_labels(class_map: ClassMap, labels: NDArray[np.int64], *, beside: Path | None) -> Labels:
+    """Return the classes that count as right by a class map.
+
+    Args:
+        class_map: The map.
+        labels: Index of each image's stored label in the map's label space, -1 for none: [N].
+        beside: A user's own folder of manifests.
+    """
+    table = right_classes(class_map, load_label_space(class_map.label_space, beside=beside))
     right = table[labels]
     right[labels < 0] = False
     return Labels(right=right)

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robustbench_safety.data.base import ArrayReader, FileReader, Indices, Reader, Stored, sample_digest
 from robustbench_safety.data.transforms import Transform
 from robustbench_safety.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Block", "Loader", "limited", "stored_digest"]
 
@@ -161,6 +164,8 @@ def _threads(n: int, name: str) -> Iterator[Executor]:
 
 
 def _join(start: int, samples: int, read: Future[Callable[[], _Pixels]]) -> Block:
+    import torch  # takes seconds, and the commands that list and check datasets do without
+
     images = read.result()()
     # torch warns about read-only memory, which a view of a file's bytes is.
     writable = images if images.flags.writeable else images.copy()

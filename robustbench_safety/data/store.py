@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustbench_safety.data.base import ArrayReader, Place, Reader
-from robustbench_safety.data.builtin import open_builtin
-from robustbench_safety.data.generated import GeneratedReader
 from robustbench_safety.data.readers import needed_paths, open_stored, wanted_paths
 from robustbench_safety.errors import DataError, FileFormatError, UsageError
 from robustbench_safety.files import locate_resource, read_yaml, reads, resource_names, yaml_fields
@@ -135,9 +133,14 @@ class Dataset:
                 expected=f"{layout.source}, whose images they belong to",
                 fix="predict that dataset; a suite reads these labels when it scores",
             )
+        # Either takes seconds to load, and the images on disk do without.
         if isinstance(layout, BuiltinLayout):
+            from robustbench_safety.data.builtin import open_builtin
+
             return open_builtin(self.manifest, layout, self.classes)
         if isinstance(layout, GeneratedLayout):
+            from robustbench_safety.data.generated import GeneratedReader
+
             return GeneratedReader(self._clean_images(seed), layout, condition, seed=seed)
         self.check_presence(condition)
         return open_stored(self.place(condition), layout)

@@ -5,7 +5,7 @@ from robustbench_safety.files.digests import canonical_json, digest_of
 from robustbench_safety.files.raw import file_digest, read_bytes, reads
 from robustbench_safety.files.resources import locate_resource, resource_folder, resource_names
 from robustbench_safety.files.strict import read_json, read_yaml, yaml_fields
-from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json
+from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json, write_yaml
 
 __all__ = [
     "atomic_path",
@@ -23,5 +23,6 @@ __all__ = [
     "slugify",
     "write_bytes",
     "write_json",
+    "write_yaml",
     "yaml_fields",
 ]

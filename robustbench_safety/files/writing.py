@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from robustbench_safety.errors import StorageError
+from robustbench_safety.files.yaml_text import dump_yaml
 
-__all__ = ["atomic_path", "slugify", "write_bytes", "write_json"]
+__all__ = ["atomic_path", "slugify", "write_bytes", "write_json", "write_yaml"]
 
 
 @contextmanager
@@ -69,6 +70,15 @@ def write_json(path: Path, record: BaseModel) -> None:
     data = record.model_dump(mode="json")
     text = json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
+
+
+def write_yaml(path: Path, record: BaseModel) -> None:
+    """Write ``record`` to ``path`` atomically, without fields that have their default.
+
+    Raises:
+        StorageError: It cannot be written; what was there before still is.
+    """
+    write_bytes(path, dump_yaml(record.model_dump(mode="json", exclude_defaults=True)).encode())
 
 
 def slugify(text: str) -> str:

@@ -24,7 +24,7 @@ from yaml.events import (
 
 from robustbench_safety.errors import FileFormatError
 
-__all__ = ["Lines", "parse_yaml"]
+__all__ = ["Lines", "dump_yaml", "parse_yaml"]
 
 Place = tuple[str | int, ...]
 Lines = dict[Place, int]
@@ -152,4 +152,31 @@ def _plain_value(text: str) -> object:
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what :func:`parse_yaml` reads back as it was."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _quoted_where_needed(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # The library quotes what YAML 1.1 would misread; our reader knows other numbers.
+    style = None if _plain_value(text) == text and isinstance(_plain_value(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted_where_needed)
+
+
+def dump_yaml(data: object) -> str:
+    r"""Return plain data as YAML, fields in their own order.
+
+    Example:
+        >>> dump_yaml({"name": "mine", "classes": ["0", "cat", "1e3"]})
+        'name: mine\nclasses:\n- "0"\n- cat\n- "1e3"\n'
+    """
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text

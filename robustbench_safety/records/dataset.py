@@ -90,7 +90,7 @@ class Archive(Record):
 #: Fields of a manifest that cannot move a number.
 _PROSE = {
     "title", "folder", "archives", "licence", "citation", "notes",
-    "by_hand", "unverified", "extras", "headline", "companion",
+    "file_md5", "by_hand", "unverified", "extras", "headline", "headline_levels", "companion",
 }  # fmt: skip
 
 
@@ -108,6 +108,8 @@ class DatasetManifest(Record):
     conditions: tuple[ConditionGroup, ...] = Field(min_length=1)
     headline: tuple[Name, ...] = ()
     """Conditions that the published mean is taken over; empty for all. ImageNet-C has 15 of 19."""
+    headline_levels: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Levels of that mean; empty for all."""
     label_space: Name | None
     """None for a set whose images belong to no class (role ``ood``)."""
     subset: Name | None = None
@@ -136,6 +138,8 @@ class DatasetManifest(Record):
     companion: Name | None = None
     """Clean images to compare with; for role ``ood`` the in-distribution images."""
     archives: tuple[Archive, ...] = ()
+    file_md5: dict[RelativePath, Md5] = Field(default_factory=dict)
+    """Published md5 of single files of the unpacked copy, by path below the dataset's folder."""
     by_hand: str = ""
     """What to do where a licence or a login stands before the archives; empty where they can be fetched."""
     extras: tuple[str, ...] = ()

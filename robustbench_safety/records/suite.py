@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from robustbench_safety.records.base import Name, Record, refuse_repeated
+from robustbench_safety.records.base import Name, Record, is_empty, refuse_repeated
 
 __all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Suite"]
 
@@ -55,9 +55,14 @@ class Cell(Record):
     dataset: Name
     conditions: Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
     """Names of conditions, each at all its levels, or all that the manifest has."""
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), exclude_if=is_empty)
+    """Levels taken of these conditions; empty for all."""
     metric: Name
     subset: Name | None = None
     """Class subset whose columns are selected before argmax and softmax."""
+    class_map: Name | None = Field(default=None, exclude_if=is_empty)
+    """Classes that count as one: any of a group is right for an image of the group. A dataset that has a map
+    of its own is measured by that."""
     attack: Attack | None = None
     """Attack made on the dataset's clean images."""
     detector: Name | None = None
@@ -83,7 +88,8 @@ class Cell(Record):
 
     def kind_of_number(self) -> tuple[object, ...]:
         """Return what two cells must share to be averaged."""
-        return self.metric, sorted(self.options.items()), self.detector, self.in_distribution, self.subset
+        options = sorted(self.options.items())
+        return self.metric, options, self.detector, self.in_distribution, self.subset
 
 
 class Aggregate(Record):

@@ -8,7 +8,7 @@ from pathlib import Path
 from robustbench_safety.data import DataRoot, dataset_names, load_dataset
 from robustbench_safety.errors import FileFormatError, UnknownNameError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
-from robustbench_safety.labels import load_subset
+from robustbench_safety.labels import load_class_map, load_subset
 from robustbench_safety.records import Cell, Condition, RelabelledLayout, Suite
 from robustbench_safety.suites.of_dataset import suite_of
 
@@ -60,6 +60,8 @@ def suite_digest(suite: Suite, data: DataRoot) -> str:
         "suite": suite.model_dump(mode="json", exclude={"title"}),
         "manifests": manifests,
     }
+    if maps := sorted({cell.class_map for cell in suite.cells if cell.class_map}):
+        covered["class_maps"] = {name: load_class_map(name, beside=data.beside).digest for name in maps}
     if subsets := sorted({cell.subset for cell in suite.cells if cell.subset}):
         covered["subsets"] = {name: load_subset(name, beside=data.beside).digest for name in subsets}
     return digest_of(covered)
@@ -80,6 +82,15 @@ def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition
     if cell.attack is not None:
         name = cell.attack.condition_name(suite.seed)
         return (Condition(dataset=manifest.name, kind="attack", name=name, level=0),)
+    if cell.levels:
+        known = sorted({condition.level for condition in everything})
+        if missing := [level for level in cell.levels if level not in known]:
+            raise FileFormatError(
+                f"suite {suite.name}: cell {cell.id}: levels",
+                expected=f"some of {', '.join(map(str, known))}",
+                found=str(missing[0]),
+            )
+        everything = tuple(condition for condition in everything if condition.level in cell.levels)
     if cell.conditions == "all":
         return everything
     names = {condition.name for condition in everything}

@@ -6,7 +6,7 @@ columns; the companion is measured on the same classes in the same way, and the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 from robustbench_safety.data import Dataset
 from robustbench_safety.errors import UsageError
@@ -80,20 +80,37 @@ def _n_classes(dataset: Dataset, subset: str | None = None) -> int:
     return len(load_label_space(_label_space(dataset), beside=beside).classes)
 
 
+class _Headline(TypedDict):
+    conditions: Literal["all"] | tuple[str, ...]
+    levels: tuple[int, ...]
+
+
+def _headline(dataset: Dataset) -> _Headline:
+    """Return the conditions that the published mean is taken over."""
+    manifest = dataset.manifest
+    return {"conditions": manifest.headline or "all", "levels": manifest.headline_levels}
+
+
 def _errors(dataset: Dataset) -> tuple[tuple[Cell, ...], tuple[Aggregate, ...], tuple[str, ...]]:
     """Error on the dataset's classes, error on all, the companion's, the drop, calibration."""
     manifest = dataset.manifest
-    conditions: Literal["all"] | tuple[str, ...] = manifest.headline or "all"
     subset = manifest.subset
     name = "error" if subset is None else f"error_{_n_classes(dataset, subset)}"
-    main = Cell(id=name, dataset=manifest.name, conditions=conditions, metric="error_rate", subset=subset)
+    main = Cell(id=name, dataset=manifest.name, metric="error_rate", subset=subset, **_headline(dataset))
     cells, aggregates = [main], []
     if subset is not None:
         everything = f"error_{_n_classes(dataset)}"
         cells.append(main.model_copy(update={"id": everything, "subset": None}))
     companion = dataset.companion()
     if companion is not None:
-        clean = Cell(id=f"clean_{name}", dataset=companion.name, metric="error_rate", subset=subset)
+        # The same classes, the same columns, the same rule of what is right: else the drop would mix two.
+        clean = Cell(
+            id=f"clean_{name}",
+            dataset=companion.name,
+            metric="error_rate",
+            subset=subset,
+            class_map=manifest.class_map,
+        )
         cells.append(clean)
         aggregates.append(Aggregate(id="drop", of=(name, clean.id), reduce="difference"))
     cells.append(main.model_copy(update={"id": "rms", "metric": "rms_calibration_error"}))
@@ -106,8 +123,7 @@ def _errors(dataset: Dataset) -> tuple[tuple[Cell, ...], tuple[Aggregate, ...], 
 def _consistency(dataset: Dataset) -> tuple[Cell, ...]:
     """Flip rate, beside the companion's error: a constant classifier never flips."""
     manifest = dataset.manifest
-    conditions: Literal["all"] | tuple[str, ...] = manifest.headline or "all"
-    cells = [Cell(id="flip_rate", dataset=manifest.name, conditions=conditions, metric="flip_rate")]
+    cells = [Cell(id="flip_rate", dataset=manifest.name, metric="flip_rate", **_headline(dataset))]
     companion = dataset.companion()
     if companion is not None:
         cells.append(Cell(id="clean_error", dataset=companion.name, metric="error_rate"))

@@ -11,7 +11,8 @@ from robustbench_safety.files import locate_resource, resource_folder, resource_
 
 
 def test_the_shipped_names_are_the_files_sorted() -> None:
-    assert resource_names("data_manifests/labels") == ["cifar-10", "cifar-100", "digits", "imagenet-1k"]
+    names = ["cifar-10", "cifar-100", "digits", "dtd", "imagenet-1k", "robin", "tiny-imagenet"]
+    assert resource_names("data_manifests/labels") == names
 
 
 def test_an_absent_folder_has_no_names() -> None:

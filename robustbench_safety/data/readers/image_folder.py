@@ -24,7 +24,7 @@ from robustbench_safety.errors import DataError
 from robustbench_safety.files import read_bytes, reads
 from robustbench_safety.records import ImageFolderLayout
 
-__all__ = ["ImageFolderReader", "class_folders", "first_repeated", "without_ending"]
+__all__ = ["ImageFolderReader", "class_folders", "first_repeated", "walked", "without_ending"]
 
 #: The largest picture of ImageNet has 15 MB.
 _LARGEST_FILE = 64 * 2**20
@@ -41,7 +41,7 @@ class ImageFolderReader(FileReader):
     def __init__(self, place: Place, layout: ImageFolderLayout) -> None:
         self._root = located(place, layout.path, layout.groups)
         if layout.folders == "any":
-            self._names, groups = _walked(self._root)
+            self._names, groups = walked(self._root)
             classes: Sequence[str] = ()
         else:
             classes = class_folders(self._root, place, layout)
@@ -116,7 +116,7 @@ def _listed(root: Path, folders: Sequence[str]) -> tuple[list[str], list[int]]:
     return names, groups
 
 
-def _walked(root: Path) -> tuple[list[str], list[int]]:
+def walked(root: Path) -> tuple[list[str], list[int]]:
     """Return every picture below ``root``, and the number of the first folder that each lies in."""
     names: list[str] = []
     groups: list[int] = []

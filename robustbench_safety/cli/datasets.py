@@ -1,0 +1,220 @@
+"""What the commands ``rbs data`` do: call the package, print what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from robustbench_safety.cli.manifest_words import archive_in_words, fields_in_words, presence
+from robustbench_safety.cli.screen import messages, screen, show_rows
+from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
+from robustbench_safety.data.describing import describe
+from robustbench_safety.data.digest_files import write_digests
+from robustbench_safety.data.fetching import fetch_dataset
+from robustbench_safety.data.making import make_dataset
+from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.errors import UsageError
+from robustbench_safety.files import write_yaml
+from robustbench_safety.records import Archive
+
+__all__ = ["fetch", "list_data", "make", "new", "show_dataset", "verify"]
+
+#: Seconds between two lines of progress.
+_EVERY = 5.0
+
+
+def list_data(data: DataRoot) -> None:
+    """Print every dataset and whether it is at hand."""
+    rows = []
+    for name in dataset_names(beside=data.beside):
+        dataset = load_dataset(name, data=data)
+        manifest = dataset.manifest
+        conditions = len(manifest.all_conditions())
+        images = f"{manifest.samples:,}" + (f" x {conditions}" if conditions > 1 else "")
+        rows.append((
+            name, manifest.role, images, manifest.label_space or "–", presence(dataset), manifest.title,
+        ))  # fmt: skip
+    head = ("name", "role", "images x conditions", "label space", "at hand", "title")
+    show_rows(f"Datasets; data root {data.root}", head, rows)
+
+
+def show_dataset(name: str, data: DataRoot) -> None:
+    """Print everything that the manifest says."""
+    dataset = _opened(name, data)
+    show_rows(dataset.name, ("field", "value"), fields_in_words(dataset), longest=8000)
+
+
+def fetch(name: str, data: DataRoot) -> int:
+    """Fetch and unpack the archives of a dataset; return 0 when it is whole."""
+    dataset = _opened(name, data)
+    manifest = dataset.manifest
+    screen().print(
+        f"{manifest.title}\nlicence: {manifest.licence}\ncitation: {manifest.citation}", markup=False
+    )
+    for archive in manifest.archives:
+        screen().print(archive_in_words(archive), markup=False, soft_wrap=True)
+    n = 0
+    for fetched in fetch_dataset(dataset, on_bytes=_SaidBytes()):
+        n += 1
+        found = fetched.download
+        how = "was unpacked before"
+        if found is not None:
+            checked = "checked" if found.verified else "no published digest to check it by"
+            how = f"{found.n_bytes:,} bytes, sha256 {found.sha256} ({checked}), {fetched.n_files:,} files"
+        screen().print(f"{fetched.archive.file}: {how}", markup=False, soft_wrap=True)
+    if not n:
+        screen().print(
+            f"nothing to fetch: {manifest.name} is in {dataset.folder}", markup=False, soft_wrap=True
+        )
+    return verify(name, data, quick=True)
+
+
+def verify(
+    name: str,
+    data: DataRoot,
+    *,
+    quick: bool,
+    archives: Sequence[Path] = (),
+    digests: Path | None = None,
+    write_digests_to: Path | None = None,
+    workers: int | None = None,
+) -> int:
+    """Check a dataset and print what is wrong; return 1 when something is."""
+    if workers is not None and workers < 1:
+        raise UsageError("--workers", expected="a whole number, at least 1", found=str(workers))
+    dataset = _opened(name, data)
+    report = verify_dataset(
+        dataset,
+        quick=quick,
+        archives=archives,
+        digests=digests,
+        workers=workers,
+        advance=_SaidCounts("checked"),
+    )
+    for finding in report.findings:
+        text = f"{finding.level}: {finding.where}"
+        for part, value in (("expected", finding.expected), ("found", finding.found), ("", finding.fix)):
+            text += f"; {part} {value}".replace(";  ", "; ") if value else ""
+        screen().print(text, markup=False, soft_wrap=True)
+    wrong = sum(finding.level == "wrong" for finding in report.findings)
+    verdict = "whole" if report.ok else f"not whole: {_counted(wrong, 'fault')}"
+    screen().print(
+        f"{dataset.name} in {dataset.folder} is {verdict} "
+        f"({_counted(report.conditions, 'condition')}, {_counted(report.images, 'image')}, "
+        f"{report.decoded:,} decoded, {report.seconds:.1f} s)",
+        markup=False,
+        soft_wrap=True,
+    )
+    if write_digests_to is not None and report.ok:
+        n = write_digests(dataset, write_digests_to)
+        screen().print(f"{n:,} sha256 sums in {write_digests_to}", markup=False, soft_wrap=True)
+    return 0 if report.ok else 1
+
+
+def new(
+    source: str,
+    out: Path,
+    *,
+    name: str,
+    role: Literal["clean", "shift", "ood"],
+    label_space: str | None,
+    companion: str | None,
+    images: Path | None,
+    split: str | None,
+    title: str | None,
+    licence: str | None,
+    citation: str | None,
+) -> None:
+    """Write a manifest and the class lists it needs, and say how to score on it."""
+    path = out / f"{name}.yaml"
+    if path.exists():
+        raise UsageError(
+            str(path), expected="no such file yet", found="one", fix="remove it or choose a name"
+        )
+    found = describe(
+        source, name=name, role=role, label_space=label_space, companion=companion, images=images,
+        split=split, title=title, licence=licence, citation=citation, beside=out)  # fmt: skip
+    written = [path]
+    if found.label_space is not None:
+        written.append(out / "labels" / f"{name}.yaml")
+        write_yaml(written[-1], found.label_space)
+    if found.subset is not None:
+        written.append(out / "subsets" / f"{name}.yaml")
+        write_yaml(written[-1], found.subset)
+    write_yaml(path, found.manifest)
+    for made in written:
+        screen().print(f"wrote {made}", markup=False, soft_wrap=True)
+    at = f" --data {found.data_root}" if found.manifest.folder else ""
+    screen().print(f"check it:  rbs data verify {path}{at}", markup=False, soft_wrap=True)
+    if role != "ood" or companion is not None:
+        screen().print(f"score:     rbs score MODEL --suite {path}{at}", markup=False, soft_wrap=True)
+    else:
+        say = (
+            "name the in-distribution images as `companion` in it, or in a suite of your own, to score on it"
+        )
+        screen().print(say, markup=False, soft_wrap=True)
+
+
+def make(name: str, data: DataRoot, out: Path, *, seed: int) -> None:
+    """Write a generated dataset to disk, and a manifest beside it."""
+    dataset = _opened(name, data)
+    manifest = make_dataset(
+        dataset, out, name=f"{dataset.name}-files", seed=seed, advance=_SaidCounts("conditions written")
+    )
+    path = out.parent / f"{manifest.name}.yaml"
+    write_yaml(path, manifest)
+    screen().print(f"wrote {out} and {path}", markup=False, soft_wrap=True)
+    screen().print(
+        f"score:  rbs score MODEL --suite {path} --data {out.parent}", markup=False, soft_wrap=True
+    )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _opened(name: str, data: DataRoot) -> Dataset:
+    """Return a dataset by name, or by the path of its manifest."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        return load_dataset(name, data=data)
+    return load_dataset(path.stem, data=replace(data, beside=path.parent))
+
+
+# ------------------------------------------------------------------------------------------------ progress
+
+
+class _Clock:
+    """Lets a line through now and then."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def strikes(self) -> bool:
+        now = time.monotonic()
+        if now - self._said < _EVERY:
+            return False
+        self._said = now
+        return True
+
+
+class _SaidBytes:
+    def __init__(self) -> None:
+        self._clock = _Clock()
+
+    def __call__(self, archive: Archive, n: int, total: int | None) -> None:
+        if self._clock.strikes():
+            of = f" of {total / 1e6:,.1f}" if total else ""
+            messages().print(f"{archive.file}: {n / 1e6:,.1f}{of} MB", markup=False, soft_wrap=True)
+
+
+class _SaidCounts:
+    def __init__(self, what: str) -> None:
+        self._what, self._clock = what, _Clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._clock.strikes():
+            messages().print(f"{done:,} of {total:,} {self._what}", markup=False, soft_wrap=True)
