@@ -260,6 +260,15 @@ def test_a_connection_that_is_cut_before_the_first_byte_is_no_part(fetch: Fetch)
     assert server.ranges == [None, None]
 
 
+def test_a_part_without_a_byte_is_none(fetch: Fetch, path: Path) -> None:
+    with LocalServer(CUT, Answer(status=404), GOOD) as server:
+        with pytest.raises(DataError):
+            fetch(server)
+        part_of(path).write_bytes(b"")
+        fetch(server)
+    assert server.ranges == [None, "bytes=100000-", None]
+
+
 def test_a_killed_process_is_gone_on_with(fetch: Fetch, path: Path) -> None:
     come = 2 * 2**16
     # The package around the module loads torch, which takes longer than all else here.
