@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from robustbench_safety.records import Archive
 
 __all__ = ["fetch", "list_data", "make", "new", "show_dataset", "verify"]
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 #: Seconds between two lines of progress.
 _EVERY = 5.0
 
@@ -129,6 +131,7 @@ def new(
     citation: str | None,
 ) -> None:
     """Write a manifest and the class lists it needs, and say how to score on it."""
+    _check_name(name)
     path = out / f"{name}.yaml"
     if path.exists():
         raise UsageError(
@@ -156,6 +159,17 @@ def new(
             "name the in-distribution images as `companion` in it, or in a suite of your own, to score on it"
         )
         screen().print(say, markup=False, soft_wrap=True)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        expected = "a name like my-images: small letters, digits, '.', '_' and '-', at most 80"
+        raise UsageError("--name", expected=expected, found=name)
+    if name in dataset_names():
+        fix = "choose another name, so that no number is taken for the other's"
+        raise UsageError(
+            "--name", expected="a new name", found=f"{name} is the name of a shipped dataset", fix=fix
+        )
 
 
 def make(name: str, data: DataRoot, out: Path, *, seed: int) -> None:

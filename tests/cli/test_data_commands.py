@@ -1,0 +1,232 @@
+"""The commands `rbs data`: what they print, write and return."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robustbench_safety.cli.app import run
+from robustbench_safety.data.builtin import DigitsReader
+from robustbench_safety.demo import DEMO_MODELS
+from robustbench_safety.files import resource_names
+from tests.local_server import Answer, LocalServer
+
+PLAIN = str(DEMO_MODELS[0].checkpoint)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert run(list(arguments)) == code
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def digit_folders(root: Path, n: int = 3) -> Path:
+    """The first ``n`` test scans of each digit, a folder a class."""
+    reader = DigitsReader("test")
+    for label in range(10):
+        (root / str(label)).mkdir(parents=True)
+        for i in np.flatnonzero(reader.labels == label)[:n]:
+            indices = np.array([i])
+            pixels = reader.block(indices, reader.stored(indices))[0]
+            Image.fromarray(pixels).save(root / str(label) / f"{reader.sample_ids[i]}.png")
+    return root
+
+
+def test_the_list_names_every_dataset_and_whether_it_is_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "data", "list", "--data", ".")
+    for name in resource_names("data_manifests"):
+        (row,) = (line for line in out.splitlines() if line.startswith(f"│ {name} "))
+        expected = "built in" if "digits" in name or "noise" in name or name == "blobs" else "no"
+        assert f"│ {expected} " in row
+
+
+def test_the_list_tells_a_dataset_that_is_partly_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "imagenet-c" / "noise" / "gaussian_noise" / "3").mkdir(parents=True)
+    (tmp_path / "imagenet-c" / "fog" / "1").mkdir(parents=True)
+    out = said(capsys, "data", "list", "--data", ".")
+    (row,) = (line for line in out.splitlines() if line.startswith("│ imagenet-c "))
+    assert "2 of 95" in row
+
+
+@pytest.mark.parametrize("name", resource_names("data_manifests"))
+def test_show_says_everything_that_the_manifest_says(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    out = said(capsys, "data", "show", name)
+    for field in ("licence", "citation", "conditions", "preprocessing", "archives", "not verified"):
+        assert f"│ {field} " in out
+
+
+def test_show_prints_archives_headline_and_what_is_not_verified_in_full(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flat = " ".join(said(capsys, "data", "show", "imagenet-c").replace("│", " ").split())
+    for md5 in ("e80562d7f6c3f8834afb1ecf27252745", "d492dfba5fc162d8ec2c3cd8ee672984"):
+        assert md5 in flat
+    assert "published mean over gaussian_noise, shot_noise, impulse_noise" in flat
+    sketch = " ".join(said(capsys, "data", "show", "imagenet-sketch").replace("│", " ").split())
+    assert "50,889 or 50,000" in sketch
+
+
+def test_images_of_one_s_own_are_described_verified_and_scored_without_code(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    digit_folders(tmp_path / "scans")
+    out = said(capsys, "data", "new", "scans", "--name", "mine", "--label-space", "digits", "--out", "own")
+    assert "wrote own/mine.yaml" in out
+    assert "mine in" in said(capsys, "data", "verify", "own/mine.yaml", "--data", ".")
+    said(capsys, "score", "digits:cnn", "--checkpoint", PLAIN, "--suite", "own/mine.yaml", "--data", ".")
+    (path,) = Path("leaderboard/records/mine").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["scores"]["error"]["n"] == 30
+    assert record["scores"]["error"]["value"] < 0.2
+    with_reason = said(
+        capsys, "data", "new", "scans", "--name", "mine", "--label-space", "digits", "--out", "own", code=2
+    )
+    assert "own/mine.yaml; expected no such file yet" in with_reason
+
+
+def test_verify_ends_with_1_and_names_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = digit_folders(tmp_path / "scans")
+    said(capsys, "data", "new", "scans", "--name", "mine", "--label-space", "digits")
+    damaged = sorted((folder / "4").iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    assert "is whole" in said(capsys, "data", "verify", "mine.yaml", "--data", ".", "--quick")
+    out = said(capsys, "data", "verify", "mine.yaml", "--data", ".", code=1)
+    assert f"4/{damaged.name}" in out
+    assert "not whole: 1 fault" in out
+    damaged.unlink()
+    out = said(capsys, "data", "verify", "mine.yaml", "--data", ".", "--quick", code=1)
+    assert "29" in out
+
+
+def test_sums_are_written_for_a_whole_tree_and_find_a_changed_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = digit_folders(tmp_path / "scans")
+    said(capsys, "data", "new", "scans", "--name", "mine", "--label-space", "digits")
+    verify = ["data", "verify", "mine.yaml", "--data", "."]
+    assert "30 sha256 sums in sums.txt" in said(capsys, *verify, "--write-digests", "sums.txt")
+    assert "is whole" in said(capsys, *verify, "--quick", "--digests", "sums.txt")
+    changed = sorted((folder / "7").iterdir())[0]
+    Image.new("RGB", (32, 32)).save(changed)
+    out = said(capsys, *verify, "--quick", "--digests", "sums.txt", code=1)
+    assert f"7/{changed.name}" in out
+
+
+def published(folder: Path) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        archive.add(folder, arcname="scans")
+    return out.getvalue()
+
+
+def own_manifest(tmp_path: Path, server: LocalServer, content: bytes, **change: str) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    fields = {
+        "archives": f"[{{file: scans.tar.gz, sha256: {digest}, address: '{server.address}'}}]",
+        "licence": "ask before use",
+    } | change
+    lines = [
+        "name: mine", "version: 1", "title: Mine", "role: clean", "layout: {type: image_folder}",
+        "folder: scans", "conditions: [{kind: clean, names: [clean], levels: [0]}]", "label_space: digits",
+        "samples: 30", "citation: none",
+    ]  # fmt: skip
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
+    return "mine.yaml"
+
+
+def test_fetch_says_the_licence_first_and_leaves_a_dataset_that_is_whole(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    content = published(digit_folders(tmp_path / "there"))
+    with LocalServer(Answer(content=content)) as server:
+        manifest = own_manifest(tmp_path, server, content)
+        out = said(capsys, "data", "fetch", manifest, "--data", "root")
+        assert out.index("licence: ask before use") < out.index(f"{len(content):,} bytes")
+        assert "(checked), 30 files" in out
+        assert "is whole" in out
+        assert "nothing to fetch" in said(capsys, "data", "fetch", manifest, "--data", "root")
+        assert len(server.asked) == 1
+    assert (tmp_path / "root" / "scans" / "3").is_dir()
+
+
+def test_fetch_ends_with_2_where_it_must_be_done_by_hand_and_says_how(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = said(capsys, "data", "fetch", "objectnet", "--data", "root", code=2)
+    assert "objectnetisatestset" in out
+    assert "cannot be fetched by a command" in out
+    assert not Path("root").exists()
+
+
+def test_fetch_ends_with_1_when_what_came_is_not_the_whole_dataset(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    content = published(digit_folders(tmp_path / "there", n=2))
+    with LocalServer(Answer(content=content)) as server:
+        out = said(capsys, "data", "fetch", own_manifest(tmp_path, server, content), "--data", "root", code=1)
+    assert "not whole" in out
+
+
+def test_generated_images_go_to_disk_and_are_scored_from_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = said(capsys, "data", "make", "digits-p", "--out", "made/clips")
+    assert "made/digits-p-files.yaml" in out
+    assert "is whole" in said(capsys, "data", "verify", "made/digits-p-files.yaml", "--data", "made")
+    score = ["score", "digits:cnn", "--checkpoint", PLAIN, "--limit", "40", "--batch-size", "64"]
+    said(capsys, *score, "--suite", "made/digits-p-files.yaml", "--data", "made")
+    said(capsys, *score, "--suite", "digits-p")
+    values = [
+        json.loads(path.read_text())["scores"]["flip_rate"]["value"]
+        for path in sorted(Path("leaderboard/records").rglob("*.json"))
+    ]
+    assert len(values) == 2
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "imagenet"], "unknown dataset 'imagenet'; expected one like"),
+        (["show", "absent.yaml"], "absent"),
+        (["verify", "cifar-10", "--workers", "0"], "--workers"),
+        (["verify", "cifar-10", "--data", "absent"], "--data absent; expected a folder"),
+        (["new", "absent", "--name", "mine"], "absent"),
+        (["new", "scans", "--name", "../mine"], "--name; expected a name like my-images"),
+        (["new", "scans", "--name", "Mine"], "found Mine"),
+        (["new", "scans", "--name", "cifar-10"], "cifar-10 is the name of a shipped dataset"),
+        (["make", "cifar-10", "--out", "x"], "cifar-10 is not made by the package"),
+        (["fetch", "digits"], "the package makes it"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_a_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    digit_folders(tmp_path / "scans", n=1)
+    out = said(capsys, "data", *arguments, code=2)
+    assert message in out
+    assert "Traceback" not in out
+
+
+def test_a_suite_is_shown_for_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "suites", "show", "imagenet-a")
+    for cell in ("error_200", "error_1000", "clean_error_200", "drop"):
+        assert cell in out
+    assert "suite of its own name" in said(capsys, "suites", "list")
