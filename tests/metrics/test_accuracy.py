@@ -13,6 +13,7 @@ from robustbench_safety.metrics import (
     error_rate,
     excess_aurc,
     risk_coverage_curve,
+    set_error_rate,
     top_k_error,
 )
 
@@ -48,6 +49,47 @@ def test_error_rate_refuses_lengths_that_differ_and_out_of_distribution_labels()
         error_rate(np.array([1]), np.array([1, 2]))
     with pytest.raises(UndefinedMetricError, match="out-of-distribution"):
         error_rate(np.array([1]), np.array([-1]))
+
+
+def test_set_error_rate_counts_images_given_none_of_their_right_classes() -> None:
+    # Image 1 may be 0 or 2 and gets 2; image 2 may be 1 and gets 0; image 3 may be anything; image 4 may be
+    # 0 or 1 and gets 2. Two of four are wrong.
+    right = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0]], dtype=bool)
+    assert set_error_rate(np.array([2, 0, 1, 2]), right) == 2 / 4
+
+
+def test_set_error_rate_agrees_with_plain_sets() -> None:
+    rng = np.random.default_rng(5)
+    predicted, right = rng.integers(6, size=400), rng.random((400, 6)) < 0.3
+    right[np.arange(400), rng.integers(6, size=400)] = True
+    sets = [{k for k in range(6) if row[k]} for row in right.tolist()]
+    wrong = sum(p not in allowed for p, allowed in zip(predicted.tolist(), sets, strict=True))
+    assert set_error_rate(predicted, right) == wrong / 400
+
+
+def test_set_error_rate_of_one_class_an_image_is_the_error_rate() -> None:
+    rng = np.random.default_rng(6)
+    predicted, labels = rng.integers(5, size=301), rng.integers(5, size=301)
+    assert set_error_rate(predicted, np.eye(5, dtype=bool)[labels]) == error_rate(predicted, labels)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "right", "message"),
+    [
+        ([0, 1], [[True, False], [False, False]], "an image has no right class.*found none for 1"),
+        ([0, 1], [[True, False]], "predicted and right differ in length"),
+        ([0, 2], [[True, False], [False, True]], "indices from 0 to 1; found 2"),
+        ([0, -1], [[True, False], [False, True]], "found -1"),
+        ([0, 1], [[1, 0], [0, 1]], "no table of right classes; expected bool .*; found int64"),
+        ([0, 1], [True, False], r"no table of right classes; .* found bool \(2,\)"),
+        ([0.0, 1.0], [[True, False], [False, True]], "holds no class indices"),
+    ],
+)
+def test_set_error_rate_refuses_what_says_nothing_of_an_image(
+    predicted: list[int], right: list[list[bool]], message: str
+) -> None:
+    with pytest.raises(UndefinedMetricError, match=message):
+        set_error_rate(np.array(predicted), np.array(right))
 
 
 def test_top_k_error_looks_at_the_k_best_only() -> None:
