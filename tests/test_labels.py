@@ -11,12 +11,15 @@ import pytest
 from robustbench_safety.errors import DataError, FileFormatError, UnknownNameError
 from robustbench_safety.labels import (
     class_digest,
+    class_map_digest,
+    load_class_map,
     load_label_space,
     load_subset,
     project_logits,
+    right_classes,
     subset_columns,
 )
-from robustbench_safety.records import ClassSubset, LabelSpace
+from robustbench_safety.records import ClassMap, ClassSubset, LabelSpace
 
 
 def listing(name: str, classes: list[str], *, digest: str | None = None, more: str = "") -> str:
@@ -166,11 +169,151 @@ def test_a_subset_file_is_checked_against_digest_and_space(tmp_path: Path) -> No
     with pytest.raises(FileFormatError, match="the class list is not the one"):
         load_subset("few", beside=tmp_path)
     path.write_text(listing("few", ["7", "0"], more="label_space: digit\ncount: 2\n"))
-    with pytest.raises(UnknownNameError, match=r"'digit'; expected one like digits; named in .*few\.yaml"):
+    with pytest.raises(UnknownNameError, match=r"'digit'; expected one like digits.*; named in .*few\.yaml"):
         load_subset("few", beside=tmp_path)
     path.write_text(listing("few", ["7", "0"], more="label_space: digits\ncount: 3\n"))
     with pytest.raises(FileFormatError, match="the list has 2 classes, count says 3"):
         load_subset("few", beside=tmp_path)
+
+
+def mapping(classes: dict[str, list[str]], *, name: str = "shapes", **change: object) -> str:
+    fields: dict[str, object] = {
+        "name": name,
+        "label_space": "digits",
+        "source": "here",
+        "count": len(classes),
+        "digest": class_map_digest(classes),
+    }
+    lines = "".join(f"{key}: {value}\n" for key, value in {**fields, **change}.items())
+    return lines + "classes:\n" + "".join(f"  {key}: {members}\n" for key, members in classes.items())
+
+
+SHAPES = {"round": ["0", "8"], "straight": ["1"]}
+
+
+def written_map(folder: Path, text: str) -> Path:
+    (folder / "maps").mkdir(exist_ok=True)
+    (folder / "maps" / "shapes.yaml").write_text(text)
+    return folder
+
+
+def test_the_digest_of_a_map_is_that_of_its_lines_of_class_tab_members() -> None:
+    # printf 'round\t0,8\nstraight\t1\n' | sha256sum
+    assert class_map_digest(SHAPES) == "71f515b78a17d34df556f7303044d1bf60674afb42d7713ff08231d1e0e537d4"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"round": ["8", "0"], "straight": ["1"]},
+        {"straight": ["1"], "round": ["0", "8"]},
+        {"round": ["0"], "straight": ["8", "1"]},
+        {"round": ["08"], "straight": ["1"]},
+        {"round": ["0", "8"]},
+    ],
+)
+def test_no_two_maps_of_the_same_classes_share_a_digest(other: dict[str, list[str]]) -> None:
+    assert class_map_digest(other) != class_map_digest(SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "members", "digest"),
+    [
+        ("objectnet", 113, 125, "c30ab7178a3d51cfbdae5dc0fa097d35870ec1a5993baca494896298f2eca739"),
+        ("sixteen-classes", 16, 207, "b8d33c593a1f9543f3a3f037cad12a29a171559111a3f5f99195cf41e0b7f28d"),
+    ],
+)
+def test_the_shipped_maps_are_the_ones_they_were(name: str, classes: int, members: int, digest: str) -> None:
+    found = load_class_map(name)
+    assert (len(found.classes), sum(map(len, found.classes.values()))) == (classes, members)
+    assert found.digest == class_map_digest(found.classes) == digest
+
+
+@pytest.mark.parametrize("name", ["objectnet", "sixteen-classes"])
+def test_the_subset_of_a_map_holds_its_members_and_no_other_class(name: str) -> None:
+    members = {key for group in load_class_map(name).classes.values() for key in group}
+    assert members == set(load_subset(name).classes)
+
+
+def test_a_map_of_one_s_own_lies_below_maps(tmp_path: Path) -> None:
+    found = load_class_map("shapes", beside=written_map(tmp_path, mapping(SHAPES)))
+    assert found.classes == {"round": ("0", "8"), "straight": ("1",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (mapping(SHAPES, digest="0" * 64), FileFormatError, "the class list is not the one its digest"),
+        (
+            mapping({"straight": ["1"], "round": ["0", "8"]}, digest=class_map_digest(SHAPES)),
+            FileFormatError,
+            "the class list is not the one its digest",
+        ),
+        (mapping(SHAPES, name="forms"), FileFormatError, "name is wrong; expected shapes; found forms"),
+        (
+            mapping({"round": ["0", "x"], "straight": ["1"]}),
+            DataError,
+            "class map shapes does not lie in label space digits; .* found 1 others, e.g. 'x'",
+        ),
+        (
+            mapping({"round": ["0", "8"], "straight": ["1", "8"]}),
+            FileFormatError,
+            r"shapes\.yaml: 8 stands for two classes; let the classes be disjoint",
+        ),
+        (mapping(SHAPES, count=3), FileFormatError, "the map has 2 classes, count says 3"),
+        (mapping({"round": [], "straight": ["1"]}), FileFormatError, "class 'round' stands for nothing"),
+        (
+            mapping({"round": ["0", "0"], "straight": ["1"]}),
+            FileFormatError,
+            "class 'round': member '0' is listed twice",
+        ),
+        (mapping(SHAPES, label_space="digts"), UnknownNameError, r"named in .*shapes\.yaml"),
+    ],
+)
+def test_a_map_file_is_checked_against_digest_name_and_space(
+    tmp_path: Path, text: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_class_map("shapes", beside=written_map(tmp_path, text))
+
+
+def test_an_unknown_map_shows_near_ones() -> None:
+    with pytest.raises(UnknownNameError, match="unknown class map 'objectnt'; expected one like objectnet"):
+        load_class_map("objectnt")
+
+
+def test_every_member_of_a_class_is_right_beside_every_other_and_beside_nothing_else() -> None:
+    # Of the space (a, b, c, d) a and d are one class, c is one by itself, and b is in none.
+    space = LabelSpace(
+        name="four", classes=("a", "b", "c", "d"), digest=class_digest(["a", "b", "c", "d"]), source="here"
+    )
+    classes = {"ends": ("d", "a"), "third": ("c",)}
+    mapped = ClassMap(
+        name="m",
+        label_space="four",
+        classes=classes,
+        count=2,
+        digest=class_map_digest(classes),
+        source="here",
+    )
+    found = right_classes(mapped, space)
+    assert found.dtype == np.bool_
+    assert found.astype(int).tolist() == [[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]
+
+
+def test_right_classes_of_the_sixteen_agree_with_a_plain_loop() -> None:
+    mapped, space = load_class_map("sixteen-classes"), load_label_space("imagenet-1k")
+    group = {member: key for key, members in mapped.classes.items() for member in members}
+    found = right_classes(mapped, space)
+    for row in range(0, 1000, 7):
+        own = group.get(space.classes[row])
+        expected = [own is not None and group.get(key) == own for key in space.classes]
+        assert found[row].tolist() == expected
+
+
+def test_a_map_into_another_space_gives_no_table() -> None:
+    with pytest.raises(DataError, match="class map objectnet does not lie in label space digits"):
+        right_classes(load_class_map("objectnet"), load_label_space("digits"))
 
 
 def test_projection_selects_columns_before_the_argmax() -> None:

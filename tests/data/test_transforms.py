@@ -135,6 +135,129 @@ def test_noise_in_floats_is_never_resized() -> None:
         Transform(preprocessing((32, 32), 40), pre_cropped=False)(noise)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    "shape", [(300, 200), (200, 300), (36, 36), (32, 500), (500, 33), (28, 28), (9, 20), (40, 31), (64, 64)]
+)
+def test_photographs_reach_a_network_that_states_no_resize_as_outlier_exposure_shows_them(
+    interpolation: Literal["bilinear", "bicubic"], shape: tuple[int, int]
+) -> None:
+    image = picture(*shape)
+    for crop in ("center", None):
+        stated = preprocessing((32, 32), None, crop, interpolation)
+        found = Transform(stated, pre_cropped=False, resize_to_input=True)(image)
+        expected = by_torchvision(image, preprocessing((32, 32), 32, interpolation=interpolation))
+        assert found.shape == (32, 32, 3)
+        assert np.array_equal(found, expected)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(height=st.integers(2, 90), width=st.integers(2, 90), side=st.integers(4, 40))
+def test_a_resize_to_the_input_rounds_as_torchvision_does(height: int, width: int, side: int) -> None:
+    image = picture(height, width)
+    found = Transform(preprocessing((side, side), None), pre_cropped=False, resize_to_input=True)(image)
+    assert np.array_equal(found, by_torchvision(image, preprocessing((side, side), side)))
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(
+    shape=st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    target=st.tuples(st.integers(4, 30), st.integers(4, 30)),
+)
+def test_an_input_that_is_not_square_is_covered_by_the_smallest_image_that_can(
+    shape: tuple[int, int], target: tuple[int, int]
+) -> None:
+    image = picture(*shape)
+    found = Transform(preprocessing(target, None), pre_cropped=False, resize_to_input=True)(image)
+    scale = max(target[0] / shape[0], target[1] / shape[1])
+    large = [max(side, int(edge * scale + 1e-9)) for side, edge in zip(target, shape, strict=True)]
+    resized = Image.fromarray(image).resize((large[1], large[0]), Image.Resampling.BILINEAR)
+    expected = transforms.CenterCrop(target)(resized)
+    assert np.array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shape"),
+    [
+        (preprocessing((28, 28), 32), (50, 37)),
+        (preprocessing((28, 28), (28, 31)), (50, 37)),
+        (preprocessing((32, 32), 48, interpolation="bicubic"), (100, 64)),
+        (preprocessing((20, 30), (20, 30), None), (50, 50)),
+        (preprocessing(None, None, None), (13, 7)),
+        (preprocessing((32, 32), None), (32, 32)),
+    ],
+)
+def test_a_network_that_states_a_resize_is_not_touched_by_the_dataset_s(
+    wanted: Preprocessing, shape: tuple[int, int]
+) -> None:
+    image = picture(*shape)
+    plain = Transform(wanted, pre_cropped=False)
+    asked = Transform(wanted, pre_cropped=False, resize_to_input=True)
+    assert np.array_equal(asked(image), plain(image))
+    assert asked.keeps(*shape) == plain.keeps(*shape)
+
+
+def test_without_the_dataset_s_word_a_photograph_is_not_resized() -> None:
+    wanted = preprocessing((32, 32), None)
+    image = picture(40, 50)
+    # (40 - 32) / 2 = 4 and (50 - 32) / 2 = 9.
+    assert np.array_equal(Transform(wanted, pre_cropped=False)(image), image[4:36, 9:41])
+    large = Transform(wanted, pre_cropped=False, resize_to_input=True)(image)
+    assert not np.array_equal(large, image[4:36, 9:41])
+
+
+def test_a_border_is_cut_from_every_side() -> None:
+    image = picture(10, 12)
+    found = Transform(preprocessing(None, None, None), pre_cropped=False, border=2)(image)
+    assert np.array_equal(found, image[2:8, 2:10])
+
+
+@pytest.mark.parametrize(("input_size", "resize"), [((28, 28), 32), ((20, 24), (24, 30))])
+def test_a_border_is_cut_before_resize_and_crop(
+    input_size: tuple[int, int], resize: int | tuple[int, int] | None
+) -> None:
+    wanted = preprocessing(input_size, resize)
+    image = picture(44, 61)
+    red = image.copy()
+    for edge in (red[:2], red[-2:], red[:, :2], red[:, -2:]):
+        edge[:] = (255, 0, 0)
+    found = Transform(wanted, pre_cropped=False, border=2)(red)
+    assert np.array_equal(found, by_torchvision(image[2:-2, 2:-2], wanted))
+    assert not np.array_equal(found, Transform(wanted, pre_cropped=False)(red))
+
+
+def test_a_border_is_cut_before_a_resize_to_the_input() -> None:
+    image = picture(50, 70)
+    found = Transform(preprocessing((32, 32), None), pre_cropped=False, border=3, resize_to_input=True)(image)
+    assert np.array_equal(found, by_torchvision(image[3:-3, 3:-3], preprocessing((32, 32), 32)))
+
+
+def test_an_image_with_a_border_is_never_said_to_be_kept() -> None:
+    # 32x32 is the input size, and comes out as 28x28 brought back to it.
+    transform = Transform(preprocessing((32, 32), 32), pre_cropped=False, border=2)
+    image = picture(32, 32)
+    assert not transform.keeps(32, 32)
+    assert np.array_equal(transform(image), by_torchvision(image[2:30, 2:30], preprocessing((32, 32), 32)))
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (3, 3), (1, 1)])
+def test_an_image_that_is_nothing_but_border_is_an_error(shape: tuple[int, int]) -> None:
+    transform = Transform(preprocessing((32, 32), 32), pre_cropped=False, border=2)
+    with pytest.raises(
+        DataError,
+        match=f"nothing but border; expected more than 4 pixels a side; found {shape[0]}x{shape[1]}",
+    ):
+        transform(picture(*shape))
+    assert transform(picture(5, 5)).shape == (32, 32, 3)
+
+
+def test_an_image_too_small_for_the_crop_after_its_border_is_an_error() -> None:
+    wanted = preprocessing((32, 32), None)
+    assert Transform(wanted, pre_cropped=False, border=2)(picture(36, 36)).shape == (32, 32, 3)
+    with pytest.raises(DataError, match="expected 32x32; found 31x36, 31x36 after the resize"):
+        Transform(wanted, pre_cropped=False, border=2)(picture(35, 40))
+
+
 @settings(max_examples=300, deadline=None, database=None)
 @given(
     shape=st.tuples(st.integers(4, 8), st.integers(4, 8)),
@@ -142,6 +265,7 @@ def test_noise_in_floats_is_never_resized() -> None:
     resize=st.none() | st.integers(4, 8) | st.tuples(st.integers(4, 8), st.integers(4, 8)),
     crop=st.sampled_from(["center", None]),
     pre_cropped=st.booleans(),
+    resize_to_input=st.booleans(),
 )
 def test_images_are_said_to_be_kept_exactly_when_they_come_out_as_they_went_in(
     shape: tuple[int, int],
@@ -149,10 +273,13 @@ def test_images_are_said_to_be_kept_exactly_when_they_come_out_as_they_went_in(
     resize: int | tuple[int, int] | None,
     crop: Literal["center"] | None,
     pre_cropped: bool,  # noqa: FBT001
+    resize_to_input: bool,  # noqa: FBT001
 ) -> None:
     if input_size is None:
         resize, crop = None, None
-    transform = Transform(preprocessing(input_size, resize, crop), pre_cropped=pre_cropped)
+    transform = Transform(
+        preprocessing(input_size, resize, crop), pre_cropped=pre_cropped, resize_to_input=resize_to_input
+    )
     image = picture(*shape)
     try:
         same = transform(image) is image
