@@ -22,7 +22,7 @@ from robustbench_safety.data import (
     load_dataset,
     stored_digest,
 )
-from robustbench_safety.data.base import ArrayReader, Indices, Stored, array_ids
+from robustbench_safety.data.base import ArrayReader, FileReader, Indices, Stored, array_ids
 from robustbench_safety.data.builtin import DigitsReader, NoiseReader
 from robustbench_safety.data.generated import GeneratedReader
 from robustbench_safety.errors import DataError
@@ -61,6 +61,24 @@ class Counting(ArrayReader):
 
     def stamp(self) -> str:
         return "counting"
+
+
+class Clips(FileReader):
+    """Clips of ``frames`` pictures; the value of a frame's pixels is 10 times the clip plus the frame."""
+
+    def __init__(self, n: int, frames: int, *, sides: Sequence[int] = (6,)) -> None:
+        self.sample_ids = array_ids(n)
+        self.labels = np.zeros(n, dtype=np.int64)
+        self.frames = frames
+        self._sides = sides
+
+    def stored(self, indices: Indices) -> Sequence[Stored]:
+        return [bytes([i]) for i in indices]
+
+    def decode(self, index: int, stored: Stored) -> NDArray[np.uint8]:
+        side = self._sides[index % len(self._sides)]
+        frames = 10 * stored[0] + np.arange(self.frames, dtype=np.uint8)
+        return np.tile(frames[:, None, None, None], (1, side, side, 3))
 
 
 def loader_of(
@@ -213,6 +231,53 @@ def test_the_loader_reads_only_a_few_blocks_ahead() -> None:
 
 def test_no_samples_give_no_blocks() -> None:
     assert list(loader_of(Counting(3), np.arange(0))) == []
+
+
+@pytest.mark.parametrize(("block", "workers"), [(1, 1), (2, 3), (5, 2), (100, 1)])
+def test_the_frames_of_decoded_clips_come_clip_by_clip_in_their_order(block: int, workers: int) -> None:
+    blocks = list(loader_of(Clips(5, 3), block=block, workers=workers))
+    assert [len(part.images) for part in blocks] == [3 * part.samples for part in blocks]
+    images = torch.cat([part.images for part in blocks])
+    assert images.shape == (15, 6, 6, 3)
+    assert images[:, 0, 0, 0].tolist() == [10 * clip + frame for clip in range(5) for frame in range(3)]
+    assert images[:, 5, 5, 2].tolist() == images[:, 0, 0, 0].tolist()
+
+
+def test_clips_of_different_sizes_are_brought_to_one_frame_by_frame() -> None:
+    reader = Clips(4, 3, sides=(6, 9))
+    through = transform(4, 5)
+    images = torch.cat([part.images for part in loader_of(reader, through=through)])
+    assert images.shape == (12, 4, 4, 3)
+    assert images[:, 2, 2, 1].tolist() == [10 * clip + frame for clip in range(4) for frame in range(3)]
+
+
+def test_a_clip_of_two_frames_is_no_picture() -> None:
+    # Stacked like pictures, one clip would make an array of five dimensions.
+    (part,) = loader_of(Clips(1, 2), block=1)
+    assert part.images.shape == (2, 6, 6, 3)
+    assert part.samples == 1
+
+
+def test_images_of_several_sizes_are_refused_with_the_sizes(folder: Reader) -> None:
+    # Pictures i of a class are (9 + i) x 12.
+    found = r"found 10x12, 11x12, 12x12, 9x12; state input_size, resize and crop in the model file"
+    with pytest.raises(DataError, match=f"images of several sizes cannot share a batch; .*{found}"):
+        list(loader_of(folder, block=4))
+
+
+def test_at_most_five_sizes_are_listed(folder: Reader) -> None:
+    with pytest.raises(DataError, match=r"found 10x12, 11x12, 12x12, 13x12, 14x12; state"):
+        list(loader_of(folder, block=21))
+
+
+def test_images_of_several_sizes_that_never_share_a_block_go_through(folder: Reader) -> None:
+    shapes = [tuple(part.images.shape) for part in loader_of(folder, block=1)]
+    assert shapes == [(1, 9 + i, 12, 3) for i in range(7)] * 3
+
+
+def test_clips_of_several_sizes_are_refused_with_the_sizes() -> None:
+    with pytest.raises(DataError, match=r"images of several sizes .* found 6x6, 9x9; state"):
+        list(loader_of(Clips(4, 3, sides=(6, 9))))
 
 
 # ---------------------------------------------------------------------------------------------- limits
