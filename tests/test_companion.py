@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from robustbench_safety.companion import Companion, write_companion
+from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.evaluation import Evaluation, rescore
 from robustbench_safety.predictions import read_predictions
 from tests.golden.make import RUN, SUITE
+from tests.stored_predictions import of_logits
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,102 @@ def test_the_digest_tells_one_bit(golden: Evaluation) -> None:
 
 def test_it_is_small(written: Path) -> None:
     assert written.stat().st_size < 60_000
+
+
+#: Predicted: 0, 2, 1.
+LOGITS = [[4.0, 1.0, 2.0], [1.0, 2.0, 5.0], [0.0, 9.0, 2.0]]
+STYLES = {"style": ["sketch", "toy", "sketch"]}
+
+
+def bits(companion: Companion) -> list[list[int]]:
+    """Return the correct bits of each image, one a condition."""
+    rows = companion.table().column("correct").to_pylist()
+    n = len(json.loads(companion.table().schema.metadata[b"robustbench_safety_companion"])["mine"]["correct"])
+    packed = np.stack([np.frombuffer(row, dtype=np.uint8) for row in rows])
+    found: list[list[int]] = np.unpackbits(packed, axis=1, bitorder="little")[:, :n].tolist()
+    return found
+
+
+def test_an_image_is_right_with_any_of_its_classes() -> None:
+    # Image 0 may be 0 or 1 and gets 0, image 1 may be 0 and gets 2, image 2 may be 1 or 2 and gets 1.
+    right = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1]], dtype=bool)
+    companion = Companion()
+    companion.add(of_logits([1, 2, 2], LOGITS), Labels(right=right))
+    assert bits(companion) == [[1], [0], [1]]
+    plain = Companion()
+    plain.add(of_logits([1, 2, 2], LOGITS))
+    assert bits(plain) == [[0], [1], [0]]
+    assert companion.digest() != plain.digest()
+
+
+def test_the_predicted_class_does_not_depend_on_what_is_right() -> None:
+    tables = []
+    for truth in (None, Labels(right=np.ones((3, 3), dtype=bool))):
+        companion = Companion()
+        companion.add(of_logits([1, 2, 2], LOGITS), truth)
+        tables.append(companion.table())
+    for name in ("predicted", "confidence", "source_id"):
+        assert tables[0].column(name).equals(tables[1].column(name))
+    assert tables[0].column("predicted").to_pylist() == [0, 2, 1]
+
+
+def test_where_an_image_has_no_label_no_bits_are_kept() -> None:
+    companion = Companion()
+    companion.add(of_logits([0, -1, 1], LOGITS))
+    assert companion.table().column("correct").to_pylist() == [None] * 3
+
+
+def test_group_columns_stand_beside_the_images(tmp_path: Path) -> None:
+    companion = Companion()
+    companion.add(of_logits([0, 1, 2], LOGITS), None, STYLES)
+    write_companion(tmp_path / "a.parquet", companion)
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert table.column("group_style").to_pylist() == ["sketch", "toy", "sketch"]
+    assert table.column("source_id").to_pylist() == ["id-0", "id-1", "id-2"]
+
+
+def test_a_dataset_without_group_columns_has_nulls_there() -> None:
+    companion = Companion()
+    companion.add(of_logits([0, 1, 2], LOGITS), None, STYLES)
+    companion.add(read_predictions(RUN / "digits/clean/clean-0.parquet"))
+    found = companion.table().to_pandas()
+    assert found["group_style"].notna().sum() == 3
+    assert found.loc[found["dataset"] == "digits", "group_style"].isna().all()
+
+
+def test_the_digest_covers_group_columns_and_is_what_it_was_without_any() -> None:
+    def digest(columns: dict[str, list[str]] | None) -> str:
+        companion = Companion()
+        companion.add(of_logits([0, 1, 2], LOGITS), None, columns)
+        return companion.digest()
+
+    assert digest(None) == digest({})
+    others = [
+        {},
+        STYLES,
+        {"kind": STYLES["style"]},
+        {"style": ["toy", "sketch", "sketch"]},
+        {**STYLES, "size": ["s", "s", "s"]},
+    ]
+    assert len({digest(columns) for columns in others}) == len(others)
+
+
+def test_conditions_stand_in_the_bits_in_the_order_they_came() -> None:
+    # The first condition is in the lowest bit: right, wrong, wrong; then wrong, wrong, right.
+    companion = Companion()
+    companion.add(of_logits([0, 1, 2], LOGITS, kind="corruption", name="fog"))
+    companion.add(of_logits([1, 1, 1], LOGITS, kind="corruption", name="snow"))
+    assert [row[0] for row in companion.table().column("correct").to_pylist()] == [1, 0, 2]
+    assert bits(companion) == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_scores_that_leave_images_out_are_not_kept() -> None:
+    stored = of_logits([0, 1, 2], LOGITS)
+    companion = Companion()
+    companion.add(stored)
+    before = companion.digest()
+    companion.add_scores(stored, "msp.few", np.array([0.5, 0.25]))
+    assert companion.digest() == before
+    companion.add_scores(stored, "msp.few", np.array([0.5, 0.25, 0.125]))
+    assert companion.table().column("score_msp.few").to_pylist() == [0.5, 0.25, 0.125]
+    assert companion.digest() != before

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from robustbench_safety import metrics
 from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
 from robustbench_safety.measures import DETECTION_METRICS, METRICS, Outputs
-from robustbench_safety.predictions import Predictions, Values, read_header
-from robustbench_safety.records import Condition, PredictionsHeader
+from robustbench_safety.predictions import Predictions
 from robustbench_safety.summary import summarize
-from tests.golden.make import RUN
-
-
-@lru_cache
-def golden_header() -> PredictionsHeader:
-    return read_header(RUN / "digits/clean/clean-0.parquet")
-
-
-def predictions(
-    labels: ArrayLike, values: Values, *, k: int, frames: int = 1, kind: str = "clean", name: str = "clean"
-) -> Predictions:
-    given = np.asarray(labels, dtype=np.int64)
-    n = len(given) // frames
-    condition = Condition.model_validate({"dataset": "mine", "kind": kind, "name": name, "level": 1})
-    header = golden_header().model_copy(
-        update={"n": n, "frames": frames, "n_classes": k, "condition": condition}
-    )
-    return Predictions(header=header, sample_ids=[f"id-{i}" for i in range(n)], labels=given, values=values)
-
-
-def of_logits(labels: ArrayLike, logits: ArrayLike) -> Predictions:
-    table = np.asarray(logits, dtype=np.float32)
-    return predictions(labels, {"logits": table}, k=table.shape[1])
-
+from tests.stored_predictions import of_logits, predictions
 
 #: Four images of four classes. Predicted: 0, 2, 3, 1.
 LOGITS = [[4.0, 1.0, 2.0, 3.0], [1.0, 2.0, 5.0, 3.0], [0.0, 1.0, 2.0, 4.0], [1.0, 9.0, 3.0, 2.0]]

@@ -1,0 +1,280 @@
+"""Means, differences and groups: paired where the same images were seen, and null with a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from robustbench_safety.aggregating import (
+    Measured,
+    difference_of,
+    groups_of,
+    is_rate,
+    metric_of,
+    score_of,
+)
+from robustbench_safety.errors import FileFormatError, UndefinedMetricError
+from robustbench_safety.metrics import (
+    Interval,
+    independent_difference,
+    paired_difference,
+    wilson_interval,
+)
+from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
+from robustbench_safety.records import Cell, Condition, ConditionScore, Score
+
+SHIFTED = Cell(id="error", dataset="shifted", metric="error_rate")
+CLEAN = Cell(id="clean_error", dataset="clean", metric="error_rate")
+
+
+def measured(cell: Cell, *wrong: ArrayLike, ids: list[str] | None = None) -> Measured:
+    """Return what is kept of a cell with one row of wrong answers, 0 or 1, for each of its conditions."""
+    rows = [np.asarray(row, dtype=np.float64) for row in wrong]
+    values = [
+        ConditionScore(
+            condition=Condition(dataset=cell.dataset, kind="corruption", name="fog", level=level),
+            value=rounded(row.mean()),
+            n=len(row),
+            interval=None,
+        )
+        for level, row in enumerate(rows, start=1)
+    ]
+    named = tuple(ids if ids is not None else map(str, range(len(rows[0]))))
+    return Measured(values=values, units=[(row,) for row in rows], images=[named] * len(rows))
+
+
+def scored(by_cell: dict[str, Measured], *cells: Cell) -> dict[str, Score]:
+    return {cell.id: score_of([cell], by_cell, {}, seed=0) for cell in cells}
+
+
+def difference(first: Measured, second: Measured) -> Score:
+    by_cell = {"error": first, "clean_error": second}
+    return difference_of([SHIFTED, CLEAN], by_cell, scored(by_cell, SHIFTED, CLEAN), seed=0)
+
+
+# ------------------------------------------------------------------------------------------ means
+
+
+def test_the_score_of_a_cell_is_the_mean_of_its_conditions_over_the_images() -> None:
+    # Conditions: 2 of 4 and 1 of 4 wrong, on average 3/8.
+    found = scored({"error": measured(SHIFTED, [1, 1, 0, 0], [1, 0, 0, 0])}, SHIFTED)["error"]
+    assert found.value == 0.375
+    assert (found.n, found.unit, found.direction, found.reason) == (4, "fraction", "lower", None)
+    assert found.interval is not None
+    assert found.interval.low <= 0.375 <= found.interval.high
+
+
+def test_a_rate_on_one_condition_has_wilson_s_interval() -> None:
+    found = scored({"error": measured(SHIFTED, [1, 0, 0, 0, 0])}, SHIFTED)["error"]
+    assert found.interval == recorded_interval(wilson_interval(1, 5))
+
+
+def test_a_mean_over_cells_weighs_every_cell_alike() -> None:
+    # One cell of two conditions with 3/8, one of a single condition with 1: 11/16.
+    by_cell = {
+        "error": measured(SHIFTED, [1, 1, 0, 0], [1, 0, 0, 0]),
+        "clean_error": measured(CLEAN, [1, 1, 1, 1]),
+    }
+    assert score_of([SHIFTED, CLEAN], by_cell, {}, seed=0).value == 0.6875
+
+
+def test_a_mean_over_a_cell_without_a_value_is_null_and_names_the_cell() -> None:
+    by_cell = {"error": measured(SHIFTED, [1, 0]), "clean_error": Measured(reason="no predictions")}
+    found = score_of([SHIFTED, CLEAN], by_cell, {}, seed=0)
+    assert (found.value, found.n, found.interval) == (None, 0, None)
+    assert found.reason == "clean_error: no predictions"
+    assert scored(by_cell, CLEAN)["clean_error"].reason == "no predictions"
+
+
+# ------------------------------------------------------------------------------------------ differences
+
+
+def test_a_difference_is_the_first_less_the_second() -> None:
+    # 3/4 wrong less 1/4 wrong; of the second's images one is the first's and others are not.
+    found = difference(
+        measured(SHIFTED, [1, 1, 1, 0], ids=["a", "b", "c", "d"]),
+        measured(CLEAN, [1, 0, 0, 0], ids=["a", "x", "y", "z"]),
+    )
+    assert found.value == 0.5
+    assert (found.n, found.unit, found.direction, found.reason) == (4, "fraction", "lower", None)
+
+
+def test_on_the_same_images_a_difference_is_paired() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(200) < 0.3
+    rows = [hard | (rng.random(200) < share) for share in (0.1, 0.2)]
+    found = difference(measured(SHIFTED, *rows), measured(CLEAN, hard))
+    expected = paired_difference(np.mean(rows, axis=0), hard.astype(float), seed=0)
+    assert found.value == pytest.approx(expected.difference, abs=1e-9)
+    assert found.interval == recorded_interval(expected.interval)
+    assert found.interval is not None
+    assert found.interval.method == "paired percentile bootstrap, 2000 draws"
+
+
+def test_on_other_images_a_difference_is_that_of_two_intervals() -> None:
+    # 56 of 70 against 48 of 80: Newcombe's comparison (a).
+    found = difference(
+        measured(SHIFTED, np.arange(70) < 56, ids=[f"a{i}" for i in range(70)]),
+        measured(CLEAN, np.arange(80) < 48, ids=[f"b{i}" for i in range(80)]),
+    )
+    assert found.value == 0.2
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert found.interval.method == "square-and-add of wilson and wilson"
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["0", "1", "2", "4"],
+        ["1", "0", "2", "3"],
+        ["0", "1", "2"],
+        ["0", "1", "2", "3", "4"],
+    ],
+)
+def test_images_that_are_not_the_same_in_the_same_order_are_not_paired(ids: list[str]) -> None:
+    found = difference(measured(SHIFTED, [1, 1, 0, 0]), measured(CLEAN, [0] * len(ids), ids=ids))
+    assert found.interval is not None
+    assert found.interval.method == "square-and-add of wilson and wilson"
+
+
+def test_one_condition_on_other_images_is_enough_not_to_pair() -> None:
+    first = measured(SHIFTED, [1, 1, 0, 0], [1, 0, 0, 0])
+    first.images[1] = ("0", "1", "2", "x")
+    found = difference(first, measured(CLEAN, [0, 0, 0, 1]))
+    assert found.interval is not None
+    assert found.interval.method.startswith("square-and-add of percentile bootstrap")
+
+
+def test_pairing_is_narrower_where_the_same_images_are_hard() -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.random(500) < 0.4
+    both = [hard | (rng.random(500) < 0.05), hard]
+    paired = difference(measured(SHIFTED, both[0]), measured(CLEAN, both[1])).interval
+    apart = difference(
+        measured(SHIFTED, both[0]), measured(CLEAN, both[1], ids=[f"x{i}" for i in range(500)])
+    ).interval
+    assert paired is not None
+    assert apart is not None
+    assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (Measured(reason="no predictions"), measured(CLEAN, [0, 1]), "error: no predictions"),
+        (measured(SHIFTED, [0, 1]), Measured(reason="no labels"), "clean_error: no labels"),
+        (Measured(reason="no predictions"), Measured(reason="no labels"), "error: no predictions"),
+    ],
+)
+def test_a_difference_of_which_one_is_null_is_null_with_its_reason(
+    first: Measured, second: Measured, reason: str
+) -> None:
+    found = difference(first, second)
+    assert (found.value, found.n, found.interval, found.reason) == (None, 0, None, reason)
+    assert Score.model_validate(found.model_dump()) == found
+
+
+def test_a_difference_that_is_recorded_may_be_below_zero() -> None:
+    found = difference(measured(SHIFTED, [0, 0, 0, 1]), measured(CLEAN, [1, 1, 1, 1], ids=list("abcd")))
+    assert found.value == -0.75
+    assert found.interval is not None
+    assert found.interval.low < -0.75 < found.interval.high
+
+
+# ------------------------------------------------------------------------------------------ groups
+
+
+def test_every_group_has_its_rate_and_wilson_s_interval() -> None:
+    # Of the sketches images 0 and 3 of three are wrong, of the toys none of two.
+    groups = ["sketch", "toy", "sketch", "sketch", "toy"]
+    found = scores_by_group(np.array([1.0, 0, 0, 1, 0]), groups)
+    assert list(found) == ["sketch", "toy"]
+    assert (found["sketch"].value, found["sketch"].n) == (rounded(2 / 3), 3)
+    assert found["sketch"].interval == recorded_interval(wilson_interval(2, 3))
+    assert (found["toy"].value, found["toy"].n) == (0.0, 2)
+
+
+def test_groups_are_those_of_rates_on_one_condition() -> None:
+    nll = Cell(id="nll", dataset="shifted", metric="negative_log_likelihood")
+    groups = {"style": ["a", "b", "a", "a"], "size": ["x", "x", "x", "y"]}
+    by_cell = {
+        "error": measured(SHIFTED, [1, 0, 0, 1]),
+        "clean_error": measured(CLEAN, [1, 0, 0, 0]),
+        "nll": measured(nll, [1, 0, 0, 1]),
+    }
+    by_cell["error"].groups = by_cell["nll"].groups = groups
+    found = groups_of([SHIFTED, CLEAN, nll], by_cell)
+    # clean_error has no group columns, and nll is no rate.
+    assert list(found) == ["error"]
+    assert {
+        name: {key: score.value for key, score in part.items()} for name, part in found["error"].items()
+    } == {
+        "style": {"a": rounded(2 / 3), "b": 0.0},
+        "size": {"x": rounded(1 / 3), "y": 1.0},
+    }
+
+
+@pytest.mark.parametrize("why", ["reason", "conditions"])
+def test_a_cell_that_failed_or_has_several_conditions_has_no_groups(why: str) -> None:
+    rows = [[1, 0]] if why == "reason" else [[1, 0], [0, 0]]
+    part = measured(SHIFTED, *rows)
+    part.groups = {"style": ["a", "b"]}
+    part.reason = "undefined" if why == "reason" else None
+    assert groups_of([SHIFTED], {"error": part}) == {}
+
+
+def test_group_rates_weighed_by_their_counts_make_the_rate() -> None:
+    rng = np.random.default_rng(2)
+    wrong, groups = (rng.random(300) < 0.4).astype(float), rng.choice(list("abcd"), 300).tolist()
+    found = scores_by_group(wrong, groups)
+    assert sum(score.n for score in found.values()) == 300
+    events = sum(score.value * score.n for score in found.values())
+    assert events / 300 == pytest.approx(wrong.mean(), abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------ recording
+
+
+def test_numbers_are_kept_to_ten_digits_after_the_point() -> None:
+    assert rounded(1 / 3) == 0.3333333333
+    assert rounded(np.float64(2 / 3)) == 0.6666666667
+    assert type(rounded(np.float64(0.5))) is float
+    kept = recorded_interval(Interval(low=1 / 3, high=2 / 3, method="m", level=0.9))
+    assert (kept.low, kept.high, kept.method, kept.level) == (0.3333333333, 0.6666666667, "m", 0.9)
+
+
+def test_an_interval_comes_back_as_it_was_kept_and_none_is_refused() -> None:
+    score = scored({"error": measured(SHIFTED, [1, 0, 0, 0])}, SHIFTED)["error"]
+    assert recorded_interval(kept_interval(score)) == score.interval
+    with pytest.raises(UndefinedMetricError, match="a number without an interval has no difference"):
+        kept_interval(score.model_copy(update={"interval": None}))
+
+
+def test_independent_differences_of_kept_intervals_are_those_of_the_metric() -> None:
+    first = measured(SHIFTED, np.arange(30) < 7, ids=[f"a{i}" for i in range(30)])
+    second = measured(CLEAN, np.arange(50) < 3, ids=[f"b{i}" for i in range(50)])
+    expected = independent_difference(7 / 30, wilson_interval(7, 30), 3 / 50, wilson_interval(3, 50))
+    found = difference(first, second).interval
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------ the table
+
+
+def test_an_error_rate_is_a_rate_and_a_calibration_error_is_none() -> None:
+    assert is_rate(SHIFTED)
+    assert not is_rate(SHIFTED.model_copy(update={"metric": "rms_calibration_error"}))
+    assert not is_rate(SHIFTED.model_copy(update={"metric": "soft_label_cross_entropy"}))
+
+
+def test_an_unknown_metric_and_a_metric_without_its_detector_are_refused() -> None:
+    for change, message in (
+        ({"metric": "err"}, "cell error: metric; expected one of .*soft_label_cross_entropy.*; found err"),
+        ({"metric": "auroc"}, "cell error: metric auroc; expected a detector and in_distribution"),
+        ({"detector": "msp", "in_distribution": "clean"}, "metric error_rate; expected no detector"),
+    ):
+        with pytest.raises(FileFormatError, match=message):
+            metric_of(SHIFTED.model_copy(update=change))
