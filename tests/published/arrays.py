@@ -139,12 +139,12 @@ def _write_cifar_10_1(copies: Copies) -> None:
 
 
 def _write_cifar_10h(copies: Copies) -> None:
-    """Most of fifty people agree with the label; of every eighth image as many with another class."""
+    """Of fifty people most agree with the label; of every fourth image as many with what is mixed in."""
     counts = np.zeros((N_CIFAR, 10), dtype=np.int64)
     for row, label in enumerate(CIFAR_LABELS.tolist()):
-        shared = 25 if row % 8 == 0 else 3 + row % 5
+        shared = 25 if row % 4 == 0 else 3 + row % 5
         counts[row, label] = 50 - shared
-        counts[row, (label + 3) % 10] += shared
+        counts[row, (label + 1 + row % 9) % 10] += shared
     folder = copies.folder("cifar-10h")
     _saved(folder / "cifar10h-counts.npy", counts)
     write_manifest(copies.own, "cifar-10h", folder, samples=N_CIFAR)
@@ -178,9 +178,9 @@ def _write_mnist(copies: Copies) -> None:
 
 def imagenet_frames(name: str, index: int, seed: int, frames: int) -> Iterator[Pixels]:
     """Yield the frames [224, 224, 3] of a clip before it is encoded."""
+    shown = picture(index, shake=8, seed=seed, size=(224, 224))
     for frame in range(frames):
         if "noise" in name:
-            shown = picture(index, shake=8, seed=seed, size=(224, 224))
             noise = np.random.default_rng([seed, frame]).normal(0, 30, size=(28, 28, 1))
             large = np.repeat(np.repeat(noise, 8, axis=0), 8, axis=1)
             yield np.clip(shown + (large if frame else 0), 0, 255).astype(np.uint8)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import robustbench_safety as rbs
 from robustbench_safety.evaluation import Evaluation
+from robustbench_safety.models import Model
+from robustbench_safety.predictions import read_header
 from tests.published.arrays import write_arrays
 from tests.published.writer import Copies, write_images
-
-Scored = Callable[..., Evaluation]
 
 
 @pytest.fixture(scope="session")
@@ -25,24 +26,51 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
     return made
 
 
+class Scores:
+    """Scores the networks on suites, each once; what was predicted for one suite serves the next.
+
+    Attributes:
+        shown: Images that each network was shown while scoring, by its number of classes.
+    """
+
+    def __init__(self, copies: Copies, folder: Path) -> None:
+        self._copies, self._folder = copies, folder
+        self._models: dict[int, Model] = {}
+        self._known: dict[tuple[str, int], Evaluation] = {}
+        self.shown: dict[int, int] = {}
+
+    def __call__(self, suite: str, classes: int) -> Evaluation:
+        """Return the evaluation of the network for that many classes on a suite."""
+        if (suite, classes) not in self._known:
+            self._known[suite, classes] = rbs.score(
+                self._model(classes), suite=suite, data=self._copies.data, predictions=self._folder,
+                device="cpu", batch_size=64, workers=2)  # fmt: skip
+        return self._known[suite, classes]
+
+    def passes(self, classes: int) -> dict[str, int]:
+        """Return the images of every condition that a network has predicted so far."""
+        out = {}
+        for (_, of), evaluation in self._known.items():
+            if of == classes:
+                for path in evaluation.record.prediction_digests:
+                    header = read_header(evaluation.run_folder / f"{path}.parquet")
+                    out[path] = header.n * header.frames
+        return out
+
+    def _model(self, classes: int) -> Model:
+        if classes not in self._models:
+            model = rbs.load_model(f"python:tests.published.network:build_{classes}")
+            self.shown[classes] = 0
+
+            def count(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+                self.shown[classes] += len(inputs[0])
+
+            model.network.register_forward_pre_hook(count)
+            self._models[classes] = model
+        return self._models[classes]
+
+
 @pytest.fixture(scope="session")
-def scored(copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    """Return a function that scores a network on a suite, once; its predictions serve the next suite."""
-    predictions = tmp_path_factory.mktemp("predictions")
-    known: dict[tuple[str, str], Evaluation] = {}
-
-    def score(suite: str | Path, classes: int) -> Evaluation:
-        key = (str(suite), str(classes))
-        if key not in known:
-            known[key] = rbs.score(
-                f"python:tests.published.network:build_{classes}",
-                suite=suite,
-                data=copies.data,
-                predictions=predictions,
-                device="cpu",
-                batch_size=64,
-                workers=2,
-            )
-        return known[key]
-
-    return score
+def scores(copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> Scores:
+    """Scores of the small networks, shared by all tests."""
+    return Scores(copies, tmp_path_factory.mktemp("predictions"))

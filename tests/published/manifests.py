@@ -65,7 +65,7 @@ def write_manifest(own: Path, name: str, folder: Path, **numbers: object) -> Fie
     assert set(numbers) - {"subset"} <= set(fields), "no number is added"
     fields |= numbers
     if "conditions" in numbers and "headline" in fields:
-        names = [group["names"][0] for group in fields["conditions"]]
+        names = {name for group in fields["conditions"] for name in group["names"]}
         fields["headline"] = [one for one in dict.fromkeys(fields["headline"]) if one in names]
     _replace_checksums(fields, folder)
     write(own / f"{name}.yaml", fields)
