@@ -15,19 +15,25 @@ from robustbench_safety.records import Archive
 __all__ = ["archive_fault", "found_archives", "unknown_archives"]
 
 _CHUNK = 2**20
-_FIX = "remove it and fetch it again; if that is no better, the publisher has replaced it"
+_FIX = "remove it and fetch it again, unless it is another dataset's; else the publisher has replaced it"
 
 
 def found_archives(dataset: Dataset, named: Sequence[Path]) -> list[tuple[Archive, Path]]:
     """Return each archive of the manifest with every place where it lies.
 
     Args:
-        dataset: Whose archives are looked for, in the data root, its ``archives/`` and the dataset's folder.
+        dataset: Whose archives are looked for, in the data root, where they are fetched to, and in the
+            dataset's folder; with them the single files there whose md5 was published.
         named: Further files, known by their names. They are returned whether they exist or not.
     """
-    root, out = dataset.data.root, []
+    out = [
+        (Archive(file=name, md5=md5), dataset.folder / name)
+        for name, md5 in dataset.manifest.file_md5.items()
+        if (dataset.folder / name).is_file()
+    ]
     for archive in dataset.manifest.archives:
-        places = [folder / archive.file for folder in (root, root / "archives", dataset.folder)]
+        folders = (dataset.data.root, dataset.archive_folder, dataset.folder)
+        places = [folder / archive.file for folder in folders]
         paths = [path for path in places if path.is_file()]
         paths += [path for path in named if path.name == Path(archive.file).name]
         # One file may be reached by two of these ways.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from robustbench_safety.data.download import Download, download
 from robustbench_safety.data.store import Dataset
@@ -21,7 +20,7 @@ from robustbench_safety.records import (
     Record,
 )
 
-__all__ = ["Fetched", "Unpacked", "archive_folder", "fetch_dataset"]
+__all__ = ["Fetched", "Unpacked", "fetch_dataset"]
 
 #: The published archives hold images that are compressed already, or arrays that halve at best.
 _MOST_EXPANSION = 20
@@ -46,11 +45,6 @@ class Unpacked(Record):
     file: str
     sha256: Digest
     n_files: int
-
-
-def archive_folder(dataset: Dataset) -> Path:
-    """Return where a dataset's archives are kept: two datasets have a ``noise.tar``."""
-    return dataset.data.root / "archives" / dataset.name
 
 
 def fetch_dataset(
@@ -117,7 +111,7 @@ def _fetch(
     begun: bool,
 ) -> Fetched:
     kept = archive.unpack_to is not None
-    path = (archive_folder(dataset) if kept else dataset.folder) / archive.file
+    path = (dataset.archive_folder if kept else dataset.folder) / archive.file
     marker = path.with_name(f"{path.name}.unpacked.json")
     # Where nothing of the dataset is left, what was unpacked once has been removed since.
     done = read_json(marker, Unpacked) if kept and begun and marker.is_file() else None

@@ -71,6 +71,11 @@ class Dataset:
         """The dataset's own folder; it need not exist."""
         return self.data.folder(self.manifest)
 
+    @property
+    def archive_folder(self) -> Path:
+        """Where its archives are fetched to; a folder of its own, as two datasets have a ``noise.tar``."""
+        return self.data.root / "archives" / self.name
+
     def scored_fields(self) -> dict[str, object]:
         """Return the fields that can move a number, those of what it is made from among them."""
         fields = self.manifest.scored_fields()

@@ -35,8 +35,8 @@ def verify_dataset(
     Args:
         dataset: What is checked.
         quick: Whether to decode no image and to compare the lengths of archives alone.
-        archives: Published files that lie elsewhere than in the data root, its ``archives/`` or the dataset's
-            folder.
+        archives: Published files that lie elsewhere than in the data root, where they are fetched to, or the
+            dataset's folder.
         digests: File as ``sha256sum`` writes it, with paths below the dataset's folder. Its digests are
             compared under ``quick`` too.
         workers: Threads that decode and hash; None for one a core, at most 8.

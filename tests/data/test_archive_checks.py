@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robustbench_safety.data import Dataset
@@ -39,9 +40,9 @@ def test_archives_that_are_not_there_are_no_fault(archived: Dataset) -> None:
     assert (report.findings, report.hashed) == ((), 0)
 
 
-@pytest.mark.parametrize("where", ["", "archives", "mine"])
+@pytest.mark.parametrize("where", ["", "archives/mine", "mine"])
 def test_a_published_archive_is_found_and_hashed(archived: Dataset, tmp_path: Path, where: str) -> None:
-    (tmp_path / where).mkdir(exist_ok=True)
+    (tmp_path / where).mkdir(parents=True, exist_ok=True)
     (tmp_path / where / "one.tar").write_bytes(CONTENT)
     report = verify_dataset(archived)
     assert (report.findings, report.hashed) == ((), 1)
@@ -90,3 +91,17 @@ def test_archives_are_checked_where_the_folder_is_missing(archived: Dataset, tmp
     (tmp_path / "two.tar").write_bytes(b"")
     kinds = [finding.kind for finding in verify_dataset(archived).findings]
     assert kinds == ["archive", "missing"]
+
+
+def test_a_single_file_is_compared_with_its_published_md5(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine" / "images.npy", np.zeros((3, 2, 2, 3), np.uint8))
+    found = hashlib.md5((tmp_path / "mine" / "images.npy").read_bytes(), usedforsecurity=False).hexdigest()
+    layout = {"type": "npy", "images": "images.npy"}
+    fields = {"layout": layout, "role": "ood", "label_space": None, "samples": 3}
+    whole = verify_dataset(make_dataset(**fields, file_md5={"images.npy": found, "absent.npy": "0" * 32}))
+    assert whole.ok
+    other = make_dataset(**fields, file_md5={"images.npy": "0" * 32})
+    (fault,) = verify_dataset(other).findings
+    assert (fault.kind, fault.expected, fault.found) == ("archive", f"md5 {'0' * 32}", f"md5 {found}")
+    assert verify_dataset(other, quick=True).ok

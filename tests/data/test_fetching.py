@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from robustbench_safety.data import Dataset
-from robustbench_safety.data.fetching import archive_folder, fetch_dataset
+from robustbench_safety.data.fetching import fetch_dataset
 from robustbench_safety.errors import DataError, IncompleteError
 from robustbench_safety.records import Archive
 from tests.local_server import Answer, LocalServer
@@ -66,7 +66,7 @@ def test_a_dataset_is_fetched_checked_and_unpacked_to_where_it_is_read(
     assert fetched.n_files == 6
     assert fetched.download is not None
     assert fetched.download.verified
-    assert fetched.download.path == archive_folder(dataset) / "mine.tar"
+    assert fetched.download.path == dataset.archive_folder / "mine.tar"
     assert {path.name for path in tmp_path.iterdir()} == {"archives", "mine"}
 
 
@@ -75,7 +75,7 @@ def test_what_is_there_is_not_fetched_again(make_dataset: MakeDataset) -> None:
     with LocalServer(Answer(content=content)) as server:
         dataset = dataset_of(make_dataset, server, content)
         list(fetch_dataset(dataset, on_bytes=silent))
-        (archive_folder(dataset) / "mine.tar").unlink()
+        (dataset.archive_folder / "mine.tar").unlink()
         assert list(fetch_dataset(dataset, on_bytes=silent)) == []
         assert len(server.asked) == 1
 
@@ -95,7 +95,7 @@ def test_of_several_archives_only_those_that_are_missing_are_fetched(make_datase
             list(fetch_dataset(dataset, on_bytes=silent))
         server.answers[:] = [Answer(content=parts[1])]
         # The disk was needed for something else; what was unpacked is remembered.
-        (archive_folder(dataset) / "noise.tar").unlink()
+        (dataset.archive_folder / "noise.tar").unlink()
         fetched = list(fetch_dataset(dataset, on_bytes=silent))
         assert [one.download is None for one in fetched] == [True, False]
         assert [one.n_files for one in fetched] == [6, 6]
@@ -110,7 +110,7 @@ def test_a_dataset_that_was_removed_is_fetched_anew(make_dataset: MakeDataset, t
         dataset = dataset_of(make_dataset, server, content)
         list(fetch_dataset(dataset, on_bytes=silent))
         (tmp_path / "mine").rename(tmp_path / "elsewhere")
-        (archive_folder(dataset) / "mine.tar").unlink()
+        (dataset.archive_folder / "mine.tar").unlink()
         list(fetch_dataset(dataset, on_bytes=silent))
         assert len(server.asked) == 2
     assert n_images(dataset) == 6
