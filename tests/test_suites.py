@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_safety.data import DataRoot
-from robustbench_safety.errors import FileFormatError, UnknownNameError
-from robustbench_safety.files import resource_names
+from robustbench_safety.data import DataRoot, load_dataset
+from robustbench_safety.errors import FileFormatError, StorageError, UnknownNameError
+from robustbench_safety.files import digest_of, resource_names
+from robustbench_safety.labels import class_digest, class_map_digest
+from robustbench_safety.records import Cell, Suite
 from robustbench_safety.scoring import needed_conditions
 from robustbench_safety.suites import cell_conditions, load_suite, suite_digest
 
@@ -63,6 +65,222 @@ def test_a_suite_of_ones_own_is_read_from_its_path(tmp_path: Path) -> None:
         "cells: [{id: e, dataset: digits, metric: error_rate}]\ncolumns: [e]\n"
     )
     assert load_suite(path).name == "mine"
+
+
+# ------------------------------------------------------------------------------------- names and paths
+
+PETS = ["cat", "dog", "fox", "owl"]
+FIELDS = (
+    "version: 3\ntitle: Mine\nlabel_space: pets\nsamples: 6\nlicence: own\ncitation: own\n"
+    "conditions: [{kind: clean, names: [clean], levels: [0]}]\n"
+)
+
+
+def put_list(folder: Path, kind: str, name: str, classes: list[str]) -> None:
+    (folder / kind).mkdir(exist_ok=True)
+    more = f"label_space: pets\ncount: {len(classes)}\n" if kind == "subsets" else ""
+    (folder / kind / f"{name}.yaml").write_text(
+        f"name: {name}\ndigest: {class_digest(classes)}\nsource: here\n{more}classes: {classes}\n"
+    )
+
+
+def put_map(folder: Path, name: str, classes: dict[str, list[str]]) -> None:
+    (folder / "maps").mkdir(exist_ok=True)
+    (folder / "maps" / f"{name}.yaml").write_text(
+        f"name: {name}\nlabel_space: pets\nsource: here\ncount: {len(classes)}\n"
+        f"digest: {class_map_digest(classes)}\nclasses: {classes}\n"
+    )
+
+
+def put_manifest(folder: Path, name: str, more: str = "", role: str = "clean") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"name: {name}\nrole: {role}\nlayout: {{type: image_folder}}\n{FIELDS}{more}")
+    return path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> DataRoot:
+    """A folder of one's own: a label space of four, a subset, a map and a dataset."""
+    put_list(tmp_path, "labels", "pets", PETS)
+    put_list(tmp_path, "subsets", "few", ["owl", "dog"])
+    put_map(tmp_path, "kinds", {"bird": ["owl"], "canine": ["fox", "dog"]})
+    put_manifest(tmp_path, "mine")
+    return DataRoot(root=tmp_path, beside=tmp_path)
+
+
+def test_the_name_of_a_dataset_does_for_a_suite_s() -> None:
+    suite = load_suite("cifar-10.1-v6")
+    assert (suite.name, suite.label_space, suite.cells[0].dataset) == (
+        "cifar-10.1-v6",
+        "cifar-10",
+        "cifar-10.1-v6",
+    )
+
+
+def test_the_name_of_a_dataset_of_one_s_own_does_too(own: DataRoot) -> None:
+    assert load_suite("mine", data=own).version == 3
+    with pytest.raises(UnknownNameError, match="unknown suite 'mine'"):
+        load_suite("mine")
+
+
+def test_the_path_of_a_manifest_does_too_with_the_lists_beside_it(own: DataRoot) -> None:
+    assert own.beside is not None
+    found = load_suite(own.beside / "mine.yaml")
+    assert found == load_suite("mine", data=own)
+    assert (found.name, found.version, found.label_space) == ("mine", 3, "pets")
+
+
+def test_a_manifest_of_one_s_own_goes_before_a_shipped_one_of_its_name(own: DataRoot) -> None:
+    assert own.beside is not None
+    path = put_manifest(own.beside, "cifar-10")
+    assert load_suite("cifar-10").label_space == "cifar-10"
+    assert load_suite("cifar-10", data=own).label_space == "pets"
+    assert load_suite(path).label_space == "pets"
+
+
+def test_a_shipped_suite_goes_before_a_dataset_of_one_s_own(own: DataRoot) -> None:
+    assert own.beside is not None
+    put_manifest(own.beside, "digits-safety")
+    assert load_suite("digits-safety", data=own).label_space == "digits"
+
+
+def test_a_file_that_is_neither_suite_nor_manifest_is_read_as_a_suite_and_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nversion: 1\ntitle: T\n")
+    with pytest.raises(FileFormatError, match=r"mine\.yaml: label_space is missing"):
+        load_suite(path)
+    path.write_text("layout: {type: npy}\n")
+    with pytest.raises(FileFormatError, match=r"mine\.yaml: "):
+        load_suite(path)
+    with pytest.raises(StorageError, match=r"absent\.yaml cannot be read"):
+        load_suite(tmp_path / "absent.yaml")
+
+
+def test_a_manifest_under_another_name_is_refused(own: DataRoot) -> None:
+    assert own.beside is not None
+    put_manifest(own.beside, "mine").rename(own.beside / "yours.yaml")
+    with pytest.raises(FileFormatError, match="name is wrong; expected yours; found mine"):
+        load_suite(own.beside / "yours.yaml")
+
+
+def test_an_unknown_name_shows_near_datasets_too() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"expected one like imagenet-a.*; `rbs suites list` and `rbs d"
+    ):
+        load_suite("imagenet_a")
+
+
+# ------------------------------------------------------------------------------------- digests
+
+
+def suite_with(**change: object) -> Suite:
+    cell = Cell.model_validate({"id": "e", "dataset": "mine", "metric": "error_rate", **change})
+    return Suite(name="s", version=1, title="T", label_space="pets", seed=0, cells=(cell,), columns=("e",))
+
+
+def test_the_list_of_a_cell_s_subset_is_in_the_digest(own: DataRoot) -> None:
+    assert own.beside is not None
+    suite = suite_with(subset="few")
+    before = suite_digest(suite, own)
+    put_list(own.beside, "subsets", "few", ["dog", "owl"])
+    reordered = suite_digest(suite, own)
+    put_list(own.beside, "subsets", "few", ["dog", "cat"])
+    assert len({before, reordered, suite_digest(suite, own), suite_digest(suite_with(), own)}) == 4
+
+
+def test_the_classes_of_a_cell_s_map_are_in_the_digest(own: DataRoot) -> None:
+    assert own.beside is not None
+    suite = suite_with(class_map="kinds")
+    before = suite_digest(suite, own)
+    put_map(own.beside, "kinds", {"bird": ["owl"], "canine": ["fox"]})
+    assert len({before, suite_digest(suite, own), suite_digest(suite_with(), own)}) == 3
+
+
+@pytest.mark.parametrize("what", ["subset: few\n", "class_map: kinds\n"])
+def test_the_lists_of_a_cell_s_dataset_are_in_the_digest(own: DataRoot, what: str) -> None:
+    assert own.beside is not None
+    digests = {suite_digest(suite_with(), own)}
+    put_manifest(own.beside, "mine", what, role="shift")
+    digests.add(suite_digest(suite_with(), own))
+    put_list(own.beside, "subsets", "few", ["cat", "dog"])
+    put_map(own.beside, "kinds", {"bird": ["owl"], "canine": ["dog", "fox"]})
+    digests.add(suite_digest(suite_with(), own))
+    assert len(digests) == 3
+
+
+def test_lists_that_no_cell_names_are_not_in_the_digest(own: DataRoot) -> None:
+    assert own.beside is not None
+    before = suite_digest(suite_with(), own)
+    put_list(own.beside, "subsets", "few", ["cat", "dog"])
+    put_map(own.beside, "kinds", {"bird": ["owl"], "canine": ["dog"]})
+    put_manifest(own.beside, "other")
+    assert suite_digest(suite_with(), own) == before
+
+
+def test_the_digest_of_a_suite_without_lists_is_that_of_suite_and_manifests_alone(own: DataRoot) -> None:
+    suite = suite_with()
+    expected = digest_of(
+        {
+            "suite": suite.model_dump(mode="json", exclude={"title"}),
+            "manifests": {"mine": load_dataset("mine", data=own).scored_fields()},
+        }
+    )
+    assert suite_digest(suite, own) == expected
+
+
+def test_the_in_distribution_dataset_is_in_the_digest(own: DataRoot) -> None:
+    assert own.beside is not None
+    put_manifest(own.beside, "inside")
+    suite = suite_with(metric="auroc", detector="msp", in_distribution="inside")
+    before = suite_digest(suite, own)
+    put_manifest(own.beside, "inside", "pre_cropped: true\n")
+    assert suite_digest(suite, own) != before
+
+
+def test_the_source_of_other_labels_is_in_the_digest(own: DataRoot) -> None:
+    assert own.beside is not None
+    layout = "{type: relabelled, source: mine, file: real.json, format: real_json}"
+    (own.beside / "again.yaml").write_text(f"name: again\nrole: labels\nlayout: {layout}\n{FIELDS}")
+    suite = load_suite("again", data=own)
+    before = suite_digest(suite_with(dataset="again"), own)
+    put_manifest(own.beside, "mine", "pre_cropped: true\n")
+    assert suite_digest(suite_with(dataset="again"), own) != before
+    assert suite.cells[0].dataset == "again"
+
+
+# ------------------------------------------------------------------------------------- conditions
+
+
+def test_a_cell_s_levels_choose_among_its_conditions() -> None:
+    suite = load_suite("digits-safety")
+    cell = suite.cells[1].model_copy(update={"conditions": ("contrast", "shot_noise"), "levels": (5, 2)})
+    found = [(condition.name, condition.level) for condition in cell_conditions(cell, suite, NOWHERE)]
+    # In the manifest's order, not the cell's.
+    assert found == [("shot_noise", 2), ("shot_noise", 5), ("contrast", 2), ("contrast", 5)]
+    every = cell.model_copy(update={"conditions": "all", "levels": (1,)})
+    whole = cell.model_copy(update={"conditions": "all", "levels": ()})
+    assert len(cell_conditions(whole, suite, NOWHERE)) == 5 * len(cell_conditions(every, suite, NOWHERE))
+    assert {condition.level for condition in cell_conditions(every, suite, NOWHERE)} == {1}
+
+
+def test_a_cell_that_names_an_unknown_level_is_refused() -> None:
+    suite = load_suite("digits-safety")
+    cell = suite.cells[1].model_copy(update={"levels": (5, 6)})
+    with pytest.raises(FileFormatError, match="c_error: levels; expected some of 1, 2, 3, 4, 5; found 6"):
+        cell_conditions(cell, suite, NOWHERE)
+
+
+@pytest.mark.parametrize(("name", "source"), [("imagenet-real", "imagenet-1k"), ("cifar-10h", "cifar-10")])
+def test_other_labels_are_measured_on_the_conditions_of_the_images_they_belong_to(
+    name: str, source: str
+) -> None:
+    suite = load_suite(name)
+    for cell in suite.cells:
+        assert [c.path for c in cell_conditions(cell, suite, NOWHERE)] == [f"{source}/clean/clean-0"]
+    # One pass over the images serves both kinds of labels.
+    assert [(c.path, len(cells)) for c, cells in needed_conditions(suite, NOWHERE).items()] == [
+        (f"{source}/clean/clean-0", len(suite.cells))
+    ]
 
 
 def test_a_cell_that_names_an_unknown_condition_is_refused() -> None:
