@@ -8,12 +8,31 @@ import pytest
 from pydantic import ValidationError
 
 from robustbench_safety.files import digest_of
-from robustbench_safety.labels import class_digest
-from robustbench_safety.records import Archive, ClassSubset, Condition, DatasetManifest, LabelSpace
+from robustbench_safety.labels import class_digest, class_map_digest
+from robustbench_safety.records import (
+    Archive,
+    ClassMap,
+    ClassSubset,
+    Condition,
+    DatasetManifest,
+    LabelSpace,
+)
 
 CLEAN = {"kind": "clean", "names": ["clean"], "levels": [0]}
 NPY = {"type": "npy", "images": "images.npy", "labels": "labels.npy"}
 GENERATED = {"type": "generated", "source": "digits", "variant": "cifar"}
+RELABELLED = {"type": "relabelled", "source": "digits", "file": "real.json", "format": "real_json"}
+ANY = {"type": "image_folder", "folders": "any"}
+LIST = {
+    "type": "image_list",
+    "file": "a.txt",
+    "format": "words",
+    "image": "0",
+    "label": "1",
+    "labels": "index",
+}
+CLIPS = {"type": "clips", "format": "npy", "path": "{name}.npy", "frames": 30}
+FOG = {"kind": "corruption", "names": ["fog"], "levels": [1, 2]}
 
 
 def manifest(**change: object) -> DatasetManifest:
@@ -76,6 +95,39 @@ def test_conditions_come_in_the_order_of_the_manifest() -> None:
             "below its folder",
         ),
         ({"layout": {"type": "cifar_pickle", "files": {}, "label_field": "labels"}}, "at least 1"),
+        (
+            {"label_space": None, "role": "ood", "layout": ANY, "class_map": "a"},
+            "a class_map needs the label_space",
+        ),
+        ({"layout": ANY}, "folders may be 'any' for role 'ood' alone"),
+        ({"layout": {**LIST, "label": None, "labels": "none"}}, "labels may be 'none' for role 'ood' alone"),
+        ({"layout": RELABELLED}, "role 'labels' and layout 'relabelled' go together"),
+        ({"role": "labels"}, "role 'labels' and layout 'relabelled' go together"),
+        ({"headline": ["fog"]}, "headline names 'fog', which is no condition"),
+        ({"columns": {"style": "(a"}}, "it is no regular expression"),
+        ({"columns": {"style": "a"}}, "what one pair of parentheses matches; there are 0"),
+        ({"columns": {"style": "(a)(b)"}}, "what one pair of parentheses matches; there are 2"),
+        ({"columns": {"The Style": "(a)"}}, "pattern"),
+        ({"samples_also": [0]}, "greater than 0"),
+        ({"samples_per_class": 0}, "greater than 0"),
+        ({"border": -1}, "greater than or equal to 0"),
+        ({"headline_levels": [-1]}, "greater than or equal to 0"),
+        ({"file_md5": {"../a": "0" * 32}}, "below its folder"),
+        ({"file_md5": {"a": "0"}}, "pattern"),
+        ({"conditions": [{**CLEAN, "kind": "sequence"}]}, "stored sequences have layout clips"),
+        ({"layout": CLIPS}, "stored sequences have layout clips"),
+        (
+            {"layout": CLIPS, "conditions": [{**CLEAN, "kind": "sequence"}, CLEAN]},
+            "stored sequences have layout clips, and conditions of one kind",
+        ),
+        (
+            {"conditions": [{**FOG, "names": ["fog", "snow"]}], "layout": {**NPY, "images": "{name}.npy"}},
+            "layout npy holds 2 conditions, 4 are listed",
+        ),
+        (
+            {"conditions": [FOG], "layout": {"type": "image_folder", "path": "{name}"}},
+            "layout image_folder holds one condition, 2 are listed",
+        ),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
@@ -91,7 +143,19 @@ def test_an_out_of_distribution_set_needs_neither_labels_nor_a_label_space() -> 
 def test_prose_and_addresses_are_not_among_the_scored_fields() -> None:
     plain = digest_of(manifest().scored_fields())
     prose = manifest(
-        title="T", folder="f", archives=[{"file": "a"}], licence="l", citation="c", notes="n"
+        title="T",
+        folder="f",
+        archives=[{"file": "a"}],
+        licence="l",
+        citation="c",
+        notes="n",
+        file_md5={"a": "0" * 32},
+        by_hand="ask",
+        unverified=["samples"],
+        extras=["README*"],
+        headline=["clean"],
+        headline_levels=[0],
+        companion="digits",
     ).scored_fields()
     assert digest_of(prose) == plain
 
@@ -108,10 +172,60 @@ def test_prose_and_addresses_are_not_among_the_scored_fields() -> None:
         {"pre_cropped": True},
         {"layout": {**NPY, "class_sorted": True}},
         {"conditions": [{**CLEAN, "names": ["other"]}]},
+        {"class_map": "a"},
+        {"columns": {"style": "^(.)"}},
+        {"samples_also": [11]},
+        {"samples_per_class": 1},
+        {"border": 2},
+        {"resize_to_input": True},
+        {"layout": {**NPY, "levels_in_rows": 5}},
     ],
 )
 def test_what_can_move_a_number_is_among_the_scored_fields(change: dict[str, object]) -> None:
     assert digest_of(manifest(**change).scored_fields()) != digest_of(manifest().scored_fields())
+
+
+def test_fields_that_came_later_leave_digests_alone_while_at_their_default() -> None:
+    # The fields that manifests had when their digests were first taken.
+    assert set(manifest().scored_fields()) == {
+        "name", "version", "role", "layout", "conditions", "label_space", "subset", "samples", "image_size",
+        "pre_cropped",
+    }  # fmt: skip
+    said = manifest(
+        class_map=None,
+        columns={},
+        samples_also=[],
+        samples_per_class=None,
+        border=0,
+        resize_to_input=False,
+        layout={**NPY, "levels_in_rows": 0},
+    )
+    assert digest_of(said.scored_fields()) == digest_of(manifest().scored_fields())
+
+
+def test_levels_in_rows_tell_the_conditions_of_one_file_apart() -> None:
+    layout = {"type": "npy", "images": "{name}.npy", "labels": "labels.npy", "levels_in_rows": 2}
+    found = manifest(role="corruption", layout=layout, conditions=[{**FOG, "names": ["fog", "snow"]}])
+    assert len(found.all_conditions()) == 4
+
+
+def test_stored_sequences_lie_in_clips() -> None:
+    sequences = [{"kind": "sequence", "names": ["tilt", "scale"], "levels": [1]}]
+    assert len(manifest(role="sequence", layout=CLIPS, conditions=sequences).all_conditions()) == 2
+
+
+def test_other_labels_name_the_images_they_belong_to() -> None:
+    found = manifest(role="labels", layout=RELABELLED)
+    assert found.layout.type == "relabelled"
+
+
+def test_an_archive_that_is_used_as_it_is_is_unpacked_nowhere() -> None:
+    plain = Archive(file="a.tar")
+    assert plain.unpack_to == ""
+    assert "unpack_to" not in plain.model_dump()
+    as_it_is = Archive(file="a.npy", unpack_to=None)
+    assert as_it_is.model_dump()["unpack_to"] is None
+    assert Archive.model_validate(as_it_is.model_dump()) == as_it_is
 
 
 @pytest.mark.parametrize("field", ["md5", "sha256"])
@@ -154,3 +268,34 @@ def test_a_subset_counts_its_classes() -> None:
         ClassSubset.model_validate({**fields, "classes": ("a", "b"), "count": 3})
     with pytest.raises(ValidationError, match="class 'b' is listed twice"):
         ClassSubset.model_validate({**fields, "classes": ("b", "b"), "count": 2})
+
+
+def class_map(**change: object) -> ClassMap:
+    classes = {"bird": ("owl",), "canine": ("fox", "dog")}
+    fields = {
+        "name": "kinds",
+        "label_space": "pets",
+        "classes": classes,
+        "count": 2,
+        "digest": class_map_digest(classes),
+        "source": "here",
+    }
+    return ClassMap.model_validate({**fields, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 3}, "the map has 2 classes, count says 3"),
+        ({"classes": {"bird": ("owl",)}, "count": 1}, "at least 2"),
+        ({"classes": {"bird": ("owl",), "canine": ()}}, "class 'canine' stands for nothing"),
+        ({"classes": {"bird": ("owl", "owl"), "canine": ("dog",)}}, "member 'owl' is listed twice"),
+        ({"classes": {"bird": ("owl",), "a/b": ("dog",)}}, "pattern"),
+        ({"classes": {"bird": ("owl",), "canine": ("a/b",)}}, "pattern"),
+        ({"digest": "0"}, "pattern"),
+    ],
+)
+def test_a_class_map_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    assert list(class_map().classes) == ["bird", "canine"]
+    with pytest.raises(ValidationError, match=message):
+        class_map(**change)

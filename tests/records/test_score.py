@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from robustbench_safety.files import digest_of, read_json, write_json
-from robustbench_safety.records import Score, ScoreInterval, ScoreRecord
+from robustbench_safety.records import GroupScore, Score, ScoreInterval, ScoreRecord
 
 #: The record of the golden run: every kind of cell, interval and curve is in it.
 GOLDEN = Path(__file__).parent.parent / "golden" / "record.json"
@@ -112,3 +112,40 @@ def test_a_score_has_a_finite_value_or_a_reason_why_not(change: dict[str, object
 def test_the_level_of_an_interval_is_a_share(level: float) -> None:
     with pytest.raises(ValidationError):
         ScoreInterval(low=0.0, high=1.0, level=level, method="wilson")
+
+
+INTERVAL = {"low": 0.1, "high": 0.9, "level": 0.95, "method": "wilson"}
+GROUP = {"value": 0.5, "n": 4, "interval": INTERVAL}
+
+
+@pytest.mark.parametrize(
+    "change", [{"n": 0}, {"value": None}, {"value": float("nan")}, {"interval": None}, {"reason": "x"}]
+)
+def test_a_group_has_images_a_rate_and_an_interval(change: dict[str, object]) -> None:
+    assert GroupScore.model_validate(GROUP).n == 4
+    with pytest.raises(ValidationError):
+        GroupScore.model_validate({**GROUP, **change})
+
+
+def test_groups_are_in_the_digest_and_leave_it_alone_where_there_are_none(record: ScoreRecord) -> None:
+    assert "groups" not in record.digested_fields()
+    plain = digest_of(record.digested_fields())
+    assert digest_of(changed(record, groups={}).digested_fields()) == plain
+    group = GroupScore.model_validate(GROUP)
+    digests = {
+        digest_of(changed(record, groups=groups).digested_fields())
+        for groups in (
+            {"error": {"style": {"toy": group}}},
+            {"error": {"style": {"sketch": group}}},
+            {"error": {"size": {"toy": group}}},
+            {"rms": {"style": {"toy": group}}},
+            {"error": {"style": {"toy": group.model_copy(update={"value": 0.25})}}},
+        )
+    }
+    assert len(digests | {plain}) == 6
+
+
+def test_a_record_with_groups_goes_through_json_unchanged(record: ScoreRecord, tmp_path: Path) -> None:
+    grouped = changed(record, groups={"error": {"style": {"toy": GroupScore.model_validate(GROUP)}}})
+    write_json(tmp_path / "record.json", grouped)
+    assert read_json(tmp_path / "record.json", ScoreRecord) == grouped
