@@ -36,7 +36,11 @@ def located(place: Place, template: str, groups: Mapping[str, Sequence[str]] | N
         with reads(place.folder / path):
             if (place.folder / path).exists():
                 return place.folder / path
-    what = f"{condition.name} of " if condition.level == 0 else f"{condition.name} at level {condition.level} of "
+    what = (
+        f"{condition.name} of "
+        if condition.level == 0
+        else f"{condition.name} at level {condition.level} of "
+    )
     raise DataError(
         f"{'' if condition.name == 'clean' else what}dataset {place.manifest.name} is not in {place.folder}",
         expected=" or ".join(tried),
