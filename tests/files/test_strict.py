@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_safety.errors import FileFormatError, StorageError
-from robustbench_safety.files import read_json, read_yaml, write_json
+from robustbench_safety.files import read_json, read_yaml, write_json, yaml_fields
 from robustbench_safety.records import Condition, DatasetManifest, ModelFile, ScoreRecord, Suite
 
 MANIFEST = """\
@@ -223,6 +223,44 @@ def test_an_absent_file_is_a_storage_error(tmp_path: Path) -> None:
     for read in (read_yaml, read_json):
         with pytest.raises(StorageError, match="absent cannot be read; found No such file"):
             read(tmp_path / "absent", Suite)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (MANIFEST, {"layout", "conditions", "samples"}),
+        (SUITE, {"cells", "columns"}),
+        ("a: {b: 1}\nno: 2\n1: 3", {"a", "no", "1"}),
+        ("", set()),
+        ("- a\n- b", set()),
+        ("just text", set()),
+    ],
+)
+def test_the_outermost_fields_of_a_file_tell_what_it_is(tmp_path: Path, text: str, fields: set[str]) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text(text)
+    found = yaml_fields(path)
+    assert fields <= found
+    assert "b" not in found
+    assert "type" not in found
+    assert ("layout" in found) == (text == MANIFEST)
+    assert bool(found) == bool(fields)
+
+
+def test_the_fields_of_what_is_no_yaml_are_an_error_that_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("a: 1\nb: c: d")
+    with pytest.raises(FileFormatError, match=r"some\.yaml, line 2, is not valid YAML"):
+        yaml_fields(path)
+    path.write_text("a: 1\na: 2")
+    with pytest.raises(FileFormatError, match="line 2: key 'a' is written twice"):
+        yaml_fields(path)
+    with path.open("wb") as handle:
+        handle.truncate(9 * 2**20)
+    with pytest.raises(FileFormatError, match="too large"):
+        yaml_fields(path)
+    with pytest.raises(StorageError, match="absent cannot be read"):
+        yaml_fields(tmp_path / "absent")
 
 
 CONDITION = '{"dataset": "digits", "kind": "clean", "name": "clean", "level": 0}'

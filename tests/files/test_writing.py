@@ -12,13 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from robustbench_safety.errors import DataError, StorageError
-from robustbench_safety.files import atomic_path, slugify, write_bytes, write_json
-from robustbench_safety.records import Condition, Name
+from robustbench_safety.files import (
+    atomic_path,
+    read_yaml,
+    resource_folder,
+    resource_names,
+    slugify,
+    write_bytes,
+    write_json,
+    write_yaml,
+)
+from robustbench_safety.records import (
+    ClassMap,
+    ClassSubset,
+    Condition,
+    DatasetManifest,
+    LabelSpace,
+    Name,
+    Suite,
+)
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
@@ -112,6 +129,80 @@ def test_json_is_written_one_field_a_line_with_sorted_keys(tmp_path: Path) -> No
     write_json(tmp_path / "a", Condition(dataset="digits", kind="corruption", name="fog", level=3))
     expected = '{\n "dataset": "digits",\n "kind": "corruption",\n "level": 3,\n "name": "fog"\n}\n'
     assert (tmp_path / "a").read_text() == expected
+
+
+letters = st.characters(codec="utf-8", exclude_characters="\x85")
+
+SHIPPED: list[tuple[str, type[BaseModel]]] = [
+    ("data_manifests", DatasetManifest),
+    ("data_manifests/labels", LabelSpace),
+    ("data_manifests/subsets", ClassSubset),
+    ("data_manifests/maps", ClassMap),
+    ("suites", Suite),
+]
+
+
+@pytest.mark.parametrize(("folder", "record"), SHIPPED)
+def test_every_shipped_file_comes_back_from_yaml_as_it_was(
+    tmp_path: Path, folder: str, record: type[BaseModel]
+) -> None:
+    names = resource_names(folder)
+    assert names
+    for name in names:
+        shipped = read_yaml(resource_folder(folder) / f"{name}.yaml", record)
+        write_yaml(tmp_path / f"{name}.yaml", shipped)
+        again = read_yaml(tmp_path / f"{name}.yaml", record)
+        assert again == shipped
+        assert again.model_dump_json() == shipped.model_dump_json(), name
+
+
+def test_yaml_is_written_in_the_record_s_order_without_what_has_its_default(tmp_path: Path) -> None:
+    fields = {
+        "name": "1e3", "version": 1, "title": "no", "role": "clean",
+        "layout": {"type": "npy", "images": "i.npy", "labels": "l.npy"},
+        "conditions": [{"kind": "clean", "names": ["clean"], "levels": [0]}],
+        "label_space": "digits", "samples": 3, "licence": "~", "citation": "a: b", "notes": "",
+    }  # fmt: skip
+    manifest = DatasetManifest.model_validate(fields, strict=False)
+    write_yaml(tmp_path / "a.yaml", manifest)
+    assert (tmp_path / "a.yaml").read_text() == (
+        "name: \"1e3\"\nversion: 1\ntitle: 'no'\nrole: clean\n"
+        "layout:\n  type: npy\n  images: i.npy\n  labels: l.npy\n"
+        "conditions:\n- kind: clean\n  names:\n  - clean\n  levels:\n  - 0\n"
+        "label_space: digits\nsamples: 3\nlicence: \"~\"\ncitation: 'a: b'\n"
+    )
+    assert read_yaml(tmp_path / "a.yaml", DatasetManifest) == manifest
+
+
+@given(classes=st.lists(st.text(letters, min_size=1, max_size=12), min_size=2, max_size=6, unique=True))
+@settings(deadline=None, derandomize=True)
+def test_class_keys_of_any_text_come_back_from_yaml(
+    tmp_path_factory: pytest.TempPathFactory, classes: list[str]
+) -> None:
+    fields = {"name": "mine", "classes": tuple(classes), "digest": "0" * 64, "source": classes[0]}
+    try:
+        space = LabelSpace.model_validate(fields)
+    except ValidationError:
+        assume(False)  # noqa: FBT003  # no key that could name a folder
+    path = tmp_path_factory.getbasetemp() / "keys.yaml"
+    write_yaml(path, space)
+    assert read_yaml(path, LabelSpace) == space
+
+
+def test_yaml_that_cannot_be_written_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"a\.yaml cannot be written"):
+        write_yaml(path, Condition(dataset="digits", kind="clean", name="clean", level=0))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustbench_safety.errors import FileFormatError
-from robustbench_safety.files.yaml_text import parse_yaml
+from robustbench_safety.files.yaml_text import dump_yaml, parse_yaml
 
 PATH = Path("some.yaml")
 
@@ -133,3 +134,66 @@ def test_any_bytes_give_plain_data_or_our_error(text: bytes) -> None:
     except FileFormatError:
         return
     assert data is None or isinstance(data, str | int | float | bool | list | dict)
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+#: What a reader of YAML, ours or another, could take for something else than text.
+HARD = [
+    "", " ", "0", "-1", "+1", "010", "0x1f", "0o17", "1e3", "1E3", ".5", "5.", "1.0", "-.5e-3", "1_000",
+    "1:30", "no", "No", "NO", "yes", "on", "off", "y", "n", "null", "Null", "NULL", "~", "true", "False",
+    ".inf", ".NaN", "inf", "2020-01-01", " a", "a ", "a: b", "a:", ":a", "a #x", "#x", "- a", "-", "?", "? a",
+    "*a", "&a", "!a", "!!str 1", "%a", "@a", "`a", "|", ">", "[a", "{a", "a]", "a, b", "'a'", '"a"', "it's",
+    "a\nb", "a\n", "\na", "\n", "a\n\nb\n", "\ta", "a\tb", "a\r\nb", "\r", "---", "--- a", "...", "<<", "=",
+    "\\", "a\\nb", "\u00e9", "\u4e2d\u6587", "\U0001f600", "\x00", "\x07", "\x7f", "\u2028", "\u2029",
+    "\ufeff", "x" * 300, "word " * 60, "a" + " " * 120 + "b", "9" * 19, "1" * 18,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HARD)
+def test_text_that_looks_like_something_else_comes_back_as_text(text: str) -> None:
+    for data in ({"key": text}, [text], {"a": {"b": [text, text]}}, {"key": [{"k": text}]}):
+        assert parsed(dump_yaml(data)) == data
+
+
+@pytest.mark.parametrize("key", [key for key in HARD if len(key) < 100])
+def test_a_key_that_looks_like_something_else_comes_back_as_it_was(key: str) -> None:
+    assert parsed(dump_yaml({key: 1, "other": {key: "x"}})) == {key: 1, "other": {key: "x"}}
+
+
+characters = st.characters(codec="utf-8", exclude_characters="\x85")
+texts = (
+    st.text(characters, max_size=30)
+    | st.sampled_from(HARD)
+    | st.text("0123456789.eE+-_: #\n'\"a", max_size=8)
+)
+numbers = st.integers(-(10**18) + 1, 10**18 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    texts | numbers | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=plain)
+def test_plain_data_come_back_as_they_were(data: object) -> None:
+    found = parsed(dump_yaml(data))
+    assert found == data
+    assert repr(found) == repr(data), "a whole number is no float, and true is no 1"
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(text=texts)
+def test_another_reader_of_yaml_finds_the_same_text(text: str) -> None:
+    assert yaml.safe_load(dump_yaml({"key": text})) == {"key": text}
+
+
+def test_fields_stand_in_their_own_order_and_equal_ones_are_written_out() -> None:
+    shared = ["x"]
+    assert dump_yaml({"b": shared, "a": shared}) == "b:\n- x\na:\n- x\n"
+
+
+def test_text_is_written_plainly_where_it_can_be() -> None:
+    text = dump_yaml({"name": "mine", "title": "Caf\u00e9", "n": 3, "none": None, "yes": True, "x": "no"})
+    assert text == "name: mine\ntitle: Caf\u00e9\nn: 3\nnone: null\n'yes': true\nx: 'no'\n"
