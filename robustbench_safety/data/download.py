@@ -127,7 +127,7 @@ def _described(content: Path, path: Path, known: _Known) -> Download | tuple[str
 
 
 def _fetched(wanted: Wanted, path: Path, folder: Path, known: _Known, on_bytes: OnBytes) -> Download:
-    part = Part(folder, path)
+    part = Part(folder)
     records: list[Download] = []
 
     def fetch(_address: str, output: str, _pooch: object) -> None:

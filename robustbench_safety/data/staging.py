@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -106,23 +106,20 @@ class Source(Record):
 
 
 class Part:
-    """The first bytes of a file, on disk, and what they were taken from.
+    """The first bytes of a file, on disk, and what they were taken from. An OSError is the caller's to tell.
 
     Args:
         folder: Folder of this part alone.
-        path: What the part becomes; for errors.
     """
 
-    def __init__(self, folder: Path, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.content = folder / "content"
         self._about = folder / "source.json"
-        self._path = path
 
     @property
     def n_bytes(self) -> int:
         """Bytes that have come."""
-        with storing(self._path):
-            return self.content.stat().st_size if self.content.exists() else 0
+        return self.content.stat().st_size if self.content.exists() else 0
 
     def source(self) -> Source | None:
         """Return what it was taken from; None where that is not known."""
@@ -138,9 +135,8 @@ class Part:
 
     def discard(self) -> None:
         """Remove what has come."""
-        with storing(self._path):
-            self.content.unlink(missing_ok=True)
-            self._about.unlink(missing_ok=True)
+        self.content.unlink(missing_ok=True)
+        self._about.unlink(missing_ok=True)
 
     def remove_others(self) -> None:
         """Remove what an earlier run, killed at the last step, left in the folder beside the part."""
@@ -148,23 +144,3 @@ class Part:
         for entry in self.content.parent.iterdir():
             if entry.name not in kept:
                 entry.unlink()
-
-    @contextmanager
-    def appending(self) -> Iterator[Callable[[bytes], None]]:
-        """Give a function that adds bytes at the end.
-
-        Raises:
-            StorageError: The disk is full; what was written till then stays, and is right.
-        """
-        with storing(self._path):
-            handle = self.content.open("ab")
-
-        def write(chunk: bytes) -> None:
-            with storing(self._path):
-                handle.write(chunk)
-
-        try:
-            yield write
-        finally:
-            with storing(self._path):
-                handle.close()

@@ -64,7 +64,7 @@ def transfer(wanted: Wanted, part: Part, on_bytes: OnBytes) -> None:
         UsageError: The address is not allowed.
         DataError: The server has no such file, another one, or points to an address that is not allowed.
         IncompleteError: The connection was cut or refused too often; the part stays.
-        StorageError: The disk is full; the part stays.
+        OSError: The disk is full; the part stays.
     """
     furthest, failures = part.n_bytes, 0
     while True:
@@ -143,12 +143,13 @@ def _changed(before: Source, found: Source) -> bool:
 def _receive(wanted: Wanted, found: Source, part: Part, chunks: Iterable[bytes], on_bytes: OnBytes) -> None:
     n, total = part.n_bytes, wanted.n_bytes or found.total
     on_bytes(n, total)
-    with part.appending() as write:
+    # A full disk ends this with the bytes written till then in place, and right.
+    with part.content.open("ab") as handle:
         for chunk in chunks:
             n += len(chunk)
             if n > (total or _MOST_BYTES):
                 break
-            write(chunk)
+            handle.write(chunk)
             on_bytes(n, total)
     if n > (total or _MOST_BYTES):
         part.discard()

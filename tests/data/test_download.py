@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import numpy as np
 import pooch  # type: ignore[import-untyped]
@@ -23,7 +25,9 @@ import pytest
 import requests
 
 from robustbench_safety.data import addresses, transfer
+from robustbench_safety.data import download as download_module
 from robustbench_safety.data.download import Download, download
+from robustbench_safety.data.staging import working_folder
 from robustbench_safety.errors import DataError, IncompleteError, StorageError, UsageError
 from tests.conftest import REPOSITORY
 from tests.local_server import Answer, LocalServer
@@ -115,12 +119,17 @@ def test_progress_is_told_from_the_first_byte_to_the_last_and_with_the_total(fet
     assert told == [(n, len(CONTENT)) for n in (0, 65536, 131072, 196608, 262144, len(CONTENT))]
 
 
-def test_nothing_is_written_to_the_terminal_and_pooch_keeps_its_own_level(
-    fetch: Fetch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with LocalServer(GOOD) as server:
-        fetch(server)
-    assert capfd.readouterr() == ("", "")
+def test_pooch_says_nothing_and_keeps_its_own_level(fetch: Fetch) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    pooch.get_logger().addHandler(handler)
+    try:
+        with LocalServer(GOOD) as server:
+            fetch(server)
+    finally:
+        pooch.get_logger().removeHandler(handler)
+    assert said == []
     assert pooch.get_logger().level == logging.NOTSET
 
 
@@ -148,6 +157,13 @@ def test_a_right_file_is_kept_and_the_server_is_not_asked(fetch: Fetch, path: Pa
         assert server.asked == []
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == kept
     assert left(path) == ["archive.tar"]
+
+
+def test_a_right_file_needs_no_folder_to_work_in(fetch: Fetch, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    with LocalServer(GOOD) as server, working_folder(path, "part"):
+        assert fetch(server).verified
 
 
 @pytest.mark.parametrize(
@@ -678,7 +694,7 @@ def test_an_address_that_is_neither_https_nor_this_machine_is_refused_before_any
     monkeypatch.setattr("requests.Session.send", refuse)
     with pytest.raises(UsageError, match=r"nothing is fetched from .*; expected https://HOST"):
         fetch(address)
-    assert left(path) == []
+    assert not path.parent.exists()
 
 
 @pytest.mark.parametrize("address", ["https://example.com/a", "HTTPS://Example.com", "http://[::1]:80/a"])
@@ -802,11 +818,50 @@ def test_a_full_disk_is_told_and_what_came_is_gone_on_with(
     assert place.read_bytes() == CONTENT
 
 
+def test_a_disk_that_is_full_only_at_the_last_step_is_told(
+    fetch: Fetch, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with LocalServer(GOOD) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(download_module, "os", SimpleNamespace(fsync=full, path=os.path))
+            with pytest.raises(StorageError, match=r"archive\.tar cannot be written; found No space left"):
+                fetch(server)
+        assert left(path) == PART
+        fetch(server)
+    assert server.ranges == [None]
+    assert left(path) == ["archive.tar"]
+
+
 def test_a_folder_that_cannot_be_made_is_told(fetch: Fetch, path: Path) -> None:
     path.parent.write_bytes(b"")
     with LocalServer(GOOD) as server, pytest.raises(StorageError, match=r"archive\.tar cannot be written"):
         fetch(server)
     assert server.asked == []
+
+
+def test_a_folder_whose_lock_is_removed_while_it_is_taken_is_held_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, n_calls = fcntl.flock, 0
+
+    def late(handle: BinaryIO, kind: int) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:  # who had it before lets go between our opening and our taking of it
+            Path(handle.name).unlink()
+        flock(handle, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with (
+        working_folder(path, "part"),
+        pytest.raises(StorageError, match="by another process"),
+        working_folder(path, "part"),
+    ):
+        pass
+    assert n_calls == 3
 
 
 def test_a_share_without_locks_is_used_as_it_is(
