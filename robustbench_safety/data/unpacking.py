@@ -13,7 +13,6 @@ import gzip
 import lzma
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -244,7 +243,6 @@ def _told(archive: Path, folder: Path) -> Iterator[None]:
         zipfile.BadZipFile,
         zlib.error,
         lzma.LZMAError,
-        struct.error,
         EOFError,
         ValueError,
         NotImplementedError,
