@@ -13,6 +13,7 @@ import torch
 
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
+from robustbench_safety.data.label_sets import read_labels
 from robustbench_safety.devices import describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import DataError, ModelError, UsageError
@@ -21,7 +22,7 @@ from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.models import Model, load_model
 from robustbench_safety.predicting import first_image
 from robustbench_safety.predictions import Predictions, read_predictions
-from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
+from robustbench_safety.records import Condition, Precision, RelabelledLayout, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import needed_conditions, score_predictions
 from robustbench_safety.suites import load_suite
@@ -211,6 +212,15 @@ def _prepare(
     seeded = suite.model_copy(update={"seed": seed})
     jobs: list[Job] = []
     skipped: list[str] = []
+    for name in dict.fromkeys(cell.dataset for cell in suite.cells):
+        dataset = load_dataset(name, data=data)
+        try:
+            if isinstance(dataset.manifest.layout, RelabelledLayout):
+                read_labels(dataset)
+        except DataError as error:
+            if not skip_missing:
+                raise
+            skipped.append(f"{name}: {error}")
     for condition, cells in needed_conditions(seeded, data).items():
         attack = next((cell.attack for cell in cells if cell.attack), None)
         try:

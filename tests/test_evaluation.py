@@ -279,9 +279,7 @@ def test_missing_data_are_an_error_or_with_skip_missing_a_null_with_its_reason(
     own_suite: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data" / "second" / "labels.npy").unlink()
-    with pytest.raises(
-        DataError, match=r"dataset second is not in .*second; expected labels.npy"
-    ):
+    with pytest.raises(DataError, match=r"dataset second is not in .*second; expected labels.npy"):
         score(TINY, suite=own_suite, data=tmp_path / "data", predictions=tmp_path / "p", batch_size=32)
     assert not (tmp_path / "p").exists()
     evaluation = score(

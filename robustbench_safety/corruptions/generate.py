@@ -19,7 +19,12 @@ from robustbench_safety.corruptions.checks import (
     checked_variant,
 )
 from robustbench_safety.corruptions.pixels import Streams
-from robustbench_safety.corruptions.severities import SEQUENCE_SETTINGS, SEVERITIES, Parameters
+from robustbench_safety.corruptions.severities import (
+    PUBLISHED_SEQUENCES,
+    SEQUENCE_SETTINGS,
+    SEVERITIES,
+    Parameters,
+)
 from robustbench_safety.streams import random_stream
 
 __all__ = [
@@ -96,7 +101,7 @@ def compare_rule(name: str) -> CompareRule:
     Raises:
         UnknownNameError: There is no such sequence.
     """
-    return "first" if "noise" in checked_name("sequence", name, SEQUENCES) else "previous"
+    return "first" if "noise" in checked_name("sequence", name, PUBLISHED_SEQUENCES) else "previous"
 
 
 def corrupt(

@@ -12,13 +12,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["SEQUENCE_SETTINGS", "SEVERITIES", "SIDES", "Parameters", "SequenceSettings"]
+__all__ = [
+    "PUBLISHED_SEQUENCES",
+    "SEQUENCE_SETTINGS",
+    "SEVERITIES",
+    "SIDES",
+    "Parameters",
+    "SequenceSettings",
+]
 
 #: What one severity or one difficulty hands to the function that makes it.
 Parameters = tuple[float, ...]
 
 #: Height and width in pixels of the images that a variant covers.
 SIDES: Mapping[str, int] = {"cifar": 32}
+
+#: The sequences of ImageNet-P and CIFAR-P, scored from files whether they can be made here or not;
+#: the last four are for validation.
+PUBLISHED_SEQUENCES = (
+    "gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "brightness", "translate", "rotate",
+    "tilt", "scale", "speckle_noise", "gaussian_blur", "spatter", "shear",
+)  # fmt: skip
 
 #: corruption -> variant -> parameters of severities 1 to 5.
 SEVERITIES: Mapping[str, Mapping[str, tuple[Parameters, ...]]] = {

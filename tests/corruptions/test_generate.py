@@ -139,6 +139,12 @@ def test_translate_has_16_frames_and_the_others_31() -> None:
 def test_noise_is_compared_with_the_first_frame_and_all_else_with_the_previous() -> None:
     assert compare_rule("gaussian_noise") == "first"
     assert {compare_rule(name) for name in sequence_names() if name != "gaussian_noise"} == {"previous"}
+    # Published sequences that are not made here are compared all the same.
+    assert [compare_rule(name) for name in ("speckle_noise", "motion_blur", "snow")] == [
+        "first",
+        "previous",
+        "previous",
+    ]
 
 
 @pytest.mark.parametrize("call", [corrupt, sequence])

@@ -147,7 +147,8 @@ def test_shards_with_class_numbers_and_with_class_folders(tmp_path: Path) -> Non
         {"x.png": picture(1), "x.cls": b"3", "y.png": picture(2), "y.cls": b"1"},
     )
     found = described(tmp_path / "numbers", label_space="cifar-10")
-    assert opened(found, tmp_path).labels.tolist() == [1, 3]
+    reader = opened(found, tmp_path)
+    assert (reader.sample_ids, reader.labels.tolist()) == (["x", "y"], [3, 1])
     shard(tmp_path / "folders" / "a-0.tar", {"dog/x.png": picture(1)})
     shard(tmp_path / "folders" / "a-1.tar", {"cat/y.png": picture(2)})
     found = described(tmp_path / "folders")

@@ -201,15 +201,15 @@ def test_a_relabelled_dataset_goes_by_its_file_and_not_by_the_stored_label(real:
 
 def test_a_class_map_goes_by_the_stored_label_and_an_image_without_one_has_none_right(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
-    classes = {"round": ["0", "8"], "straight": ["1"]}
+    classes = {"round": ["0", "8"], "last": ["9"]}
     (tmp_path / "maps" / "shapes.yaml").write_text(
         "name: shapes\nlabel_space: digits\nsource: here\ncount: 2\n"
         f"digest: {class_map_digest(classes)}\nclasses: {json.dumps(classes)}\n"
     )
     mapped = load_class_map("shapes", beside=tmp_path)
-    found = mapped_labels(mapped, np.array([8, 1, -1, 5]), beside=tmp_path)
-    # 8 lies with 0; 1 is by itself; -1 is no label, not the last class; 5 is in no class of the map.
-    assert [np.flatnonzero(row).tolist() for row in found.right] == [[0, 8], [1], [], []]
+    found = mapped_labels(mapped, np.array([8, 9, -1, 5]), beside=tmp_path)
+    # 8 lies with 0; 9 is by itself; -1 is no label, not the last class; 5 is in no class of the map.
+    assert [np.flatnonzero(row).tolist() for row in found.right] == [[0, 8], [9], [], []]
     assert (found.shares, found.digest) == (None, None)
 
 

@@ -108,7 +108,7 @@ def clip_frames(name: str, row: int) -> Pixels:
     for frame in range(CIFAR_P[name]):
         if "noise" in name:
             level = (2 if name.endswith("_2") else 1) * 5
-            noise = np.random.default_rng([row, frame]).normal(0, 4 * level, size=(32, 32, 3))
+            noise = np.random.default_rng([row, frame]).normal(0, 24 * level, size=(32, 32, 3))
             shown = np.clip(np.rint(cifar_image(row) + (noise if frame else 0)), 0, 255)
             frames.append(shown.astype(np.uint8))
         else:

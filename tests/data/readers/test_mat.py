@@ -305,6 +305,36 @@ def test_packed_pixels_without_their_checksum_are_refused(
         opened(make_dataset)
 
 
+def test_a_part_that_says_it_goes_on_after_the_end_of_the_file_is_refused(
+    tmp_path: Path, make_dataset: MakeDataset
+) -> None:
+    content = mat(packing="none")
+    put(tmp_path, content[:-8])
+    with pytest.raises(DataError, match=rf"a part of type 14 and 64 bytes at byte \d+ of {len(content) - 8}"):
+        opened(make_dataset)
+
+
+def test_a_variable_without_its_last_values_is_refused(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    # The outer part ends early and says so; the inner one still promises all values.
+    content = mat(packing="none")
+    at = content.rindex((64).to_bytes(4, "little"))
+    put(tmp_path, content[:at] + (48).to_bytes(4, "little") + content[at + 4 : -16])
+    with pytest.raises(DataError, match="values cut short"):
+        opened(make_dataset)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 4])
+def test_values_of_another_length_than_the_dimensions_say_are_refused(
+    tmp_path: Path, make_dataset: MakeDataset, change: int
+) -> None:
+    content = mat(packing="none")
+    size = IMAGES.size.to_bytes(4, "little")
+    at = content.index(size)
+    put(tmp_path, content[:at] + (IMAGES.size + change).to_bytes(4, "little") + content[at + 4 :])
+    with pytest.raises(DataError, match=rf"{IMAGES.size + change} bytes for \[6, 5, 3, 12\] of uint8"):
+        opened(make_dataset)
+
+
 def test_a_variable_that_goes_on_after_its_values_is_refused(
     tmp_path: Path, make_dataset: MakeDataset
 ) -> None:
