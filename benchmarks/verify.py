@@ -20,7 +20,7 @@ from PIL import Image
 
 from robustbench_safety.data import DataRoot, Dataset
 from robustbench_safety.data.pictures import decode_image
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.records import DatasetManifest
 
 CLASSES, EACH, SIZE = 1000, 50, 64

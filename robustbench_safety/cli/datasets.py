@@ -12,11 +12,11 @@ from typing import Literal
 from robustbench_safety.cli.manifest_words import archive_in_words, fields_in_words, presence
 from robustbench_safety.cli.screen import messages, screen, show_rows
 from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
-from robustbench_safety.data.describing import describe
-from robustbench_safety.data.digest_files import write_digests
-from robustbench_safety.data.fetching import fetch_dataset
+from robustbench_safety.data.describing.describe import describe
+from robustbench_safety.data.fetching.fetch import fetch_dataset
 from robustbench_safety.data.making import make_dataset
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.digest_files import write_digests
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import UsageError
 from robustbench_safety.files import write_yaml
 from robustbench_safety.records import Archive

@@ -15,8 +15,8 @@ from torch import nn
 
 import robustbench_safety as rbs
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.data.findings import Finding, FindingKind
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.findings import Finding, FindingKind
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import DataError, RobustbenchSafetyError
 from robustbench_safety.models import Model
 from tests.published.manifests import classes_of, fields_of, write_subset

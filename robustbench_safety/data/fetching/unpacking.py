@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
-from robustbench_safety.data.members import Members, check_free
-from robustbench_safety.data.staging import working_folder
+from robustbench_safety.data.fetching.members import Members, check_free
+from robustbench_safety.data.fetching.staging import working_folder
 from robustbench_safety.errors import DataError, StorageError
 from robustbench_safety.files import reads
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robustbench_safety.data.base import FileReader, Reader
-from robustbench_safety.data.digest_files import DigestCheck
-from robustbench_safety.data.findings import Finding, Findings, finding_of
-from robustbench_safety.data.folder_faults import another_set, folder_faults, lenient_reader
-from robustbench_safety.data.image_checks import ImageCheck, check_sample_ids
 from robustbench_safety.data.label_sets import read_labels
-from robustbench_safety.data.missing_conditions import missing_together
-from robustbench_safety.data.ordered_pool import OrderedPool
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.data.stray_files import StrayFiles
+from robustbench_safety.data.verifying.digest_files import DigestCheck
+from robustbench_safety.data.verifying.findings import Finding, Findings, finding_of
+from robustbench_safety.data.verifying.folder_faults import another_set, folder_faults, lenient_reader
+from robustbench_safety.data.verifying.image_checks import ImageCheck, check_sample_ids
+from robustbench_safety.data.verifying.missing_conditions import missing_together
+from robustbench_safety.data.verifying.ordered_pool import OrderedPool
+from robustbench_safety.data.verifying.stray_files import StrayFiles
 from robustbench_safety.errors import DataError, FileFormatError, RobustbenchSafetyError, StorageError
 from robustbench_safety.files import reads
 from robustbench_safety.records import (

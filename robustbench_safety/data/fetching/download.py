@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pooch  # type: ignore[import-untyped]
 
-from robustbench_safety.data.addresses import check_address
-from robustbench_safety.data.staging import Part, storing, working_folder
-from robustbench_safety.data.transfer import OnBytes, Wanted, transfer
+from robustbench_safety.data.fetching.addresses import check_address
+from robustbench_safety.data.fetching.staging import Part, storing, working_folder
+from robustbench_safety.data.fetching.transfer import OnBytes, Wanted, transfer
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import reads
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from robustbench_safety.data import Dataset, load_dataset
-from robustbench_safety.data.findings import Finding, Verification
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.findings import Finding, Verification
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import UsageError
 
 MakeDataset = Callable[..., Dataset]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from robustbench_safety.data import Dataset
 from robustbench_safety.data.base import FileReader, Indices, Stored, array_ids
-from robustbench_safety.data.image_checks import ImageCheck, check_sample_ids
-from robustbench_safety.data.ordered_pool import ordered_pool
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.image_checks import ImageCheck, check_sample_ids
+from robustbench_safety.data.verifying.ordered_pool import ordered_pool
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import DataError, StorageError
 
 MakeDataset = Callable[..., Dataset]

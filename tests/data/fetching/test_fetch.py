@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from robustbench_safety.data import Dataset
-from robustbench_safety.data.fetching import fetch_dataset
+from robustbench_safety.data.fetching.fetch import fetch_dataset
 from robustbench_safety.errors import DataError, IncompleteError
 from robustbench_safety.records import Archive
 from tests.local_server import Answer, LocalServer
@@ -159,8 +159,8 @@ def test_a_hostile_archive_leaves_nothing_that_could_be_read(
 def test_an_archive_of_a_few_bytes_may_not_unpack_to_gigabytes(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustbench_safety.data.fetching._MOST_EXPANSION", 0)
-    monkeypatch.setattr("robustbench_safety.data.fetching._SMALL", 100)
+    monkeypatch.setattr("robustbench_safety.data.fetching.fetch._MOST_EXPANSION", 0)
+    monkeypatch.setattr("robustbench_safety.data.fetching.fetch._SMALL", 100)
     content = packed()
     with LocalServer(Answer(content=content)) as server:
         dataset = dataset_of(make_dataset, server, content)
@@ -172,7 +172,7 @@ def test_an_archive_of_a_few_bytes_may_not_unpack_to_gigabytes(
 def test_after_a_cut_connection_the_same_call_goes_on(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustbench_safety.data.transfer._TRIES", 1)
+    monkeypatch.setattr("robustbench_safety.data.fetching.transfer._TRIES", 1)
     content = packed()
     with LocalServer(Answer(content=content, cut_after=5000), Answer(content=content)) as server:
         dataset = dataset_of(make_dataset, server, content)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from robustbench_safety.data.findings import Finding, some_of
 from robustbench_safety.data.store import Dataset
+from robustbench_safety.data.verifying.findings import Finding, some_of
 from robustbench_safety.errors import DataError
 from robustbench_safety.records import Condition
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from robustbench_safety.data.ordered_pool import ordered_pool
+from robustbench_safety.data.verifying.ordered_pool import ordered_pool
 from robustbench_safety.errors import UsageError
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_safety.data.base import Place, Reader
-from robustbench_safety.data.findings import Finding, some_of
 from robustbench_safety.data.pictures import is_picture
 from robustbench_safety.data.readers import open_stored
+from robustbench_safety.data.verifying.findings import Finding, some_of
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import reads, resource_names
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset

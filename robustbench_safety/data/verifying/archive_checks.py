@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from robustbench_safety.data.findings import Finding, finding_of, some_of
 from robustbench_safety.data.store import Dataset
+from robustbench_safety.data.verifying.findings import Finding, finding_of, some_of
 from robustbench_safety.errors import StorageError
 from robustbench_safety.files import reads
 from robustbench_safety.records import Archive

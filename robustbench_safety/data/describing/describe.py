@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from robustbench_safety.data.base import Place
-from robustbench_safety.data.layout_guesses import Found, look_at
+from robustbench_safety.data.describing.layout_guesses import Found, look_at
 from robustbench_safety.data.readers import StoredLayout, open_stored
 from robustbench_safety.errors import DataError, UsageError
 from robustbench_safety.labels import class_digest, load_label_space

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from robustbench_safety.data.download import Download, download
+from robustbench_safety.data.fetching.download import Download, download
+from robustbench_safety.data.fetching.unpacking import unpack
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.data.unpacking import unpack
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import read_json, write_json
 from robustbench_safety.records import (

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from robustbench_safety.data.findings import Finding, finding_of
-from robustbench_safety.data.ordered_pool import OrderedPool, ordered_pool
 from robustbench_safety.data.store import Dataset
+from robustbench_safety.data.verifying.findings import Finding, finding_of
+from robustbench_safety.data.verifying.ordered_pool import OrderedPool, ordered_pool
 from robustbench_safety.errors import DataError, FileFormatError, StorageError, UsageError
 from robustbench_safety.files import atomic_path, file_digest, reads
 from robustbench_safety.records import BuiltinLayout, GeneratedLayout, HuggingFaceLayout, RelabelledLayout

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from robustbench_safety.data import Dataset, load_dataset
-from robustbench_safety.data.digest_files import read_digests, write_digests
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.digest_files import read_digests, write_digests
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import DataError, FileFormatError, StorageError, UsageError
 
 MakeDataset = Callable[..., Dataset]
@@ -114,7 +114,7 @@ def test_a_full_check_reads_each_image_once(
         again.append(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    monkeypatch.setattr("robustbench_safety.data.digest_files.file_digest", watched)
+    monkeypatch.setattr("robustbench_safety.data.verifying.digest_files.file_digest", watched)
     assert verify_dataset(whole, digests=tmp_path / "sums").hashed == 6
     assert again == []
     assert verify_dataset(whole, digests=tmp_path / "sums", quick=True).hashed == 6

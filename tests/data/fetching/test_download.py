@@ -24,10 +24,10 @@ import pooch  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from robustbench_safety.data import addresses, transfer
-from robustbench_safety.data import download as download_module
-from robustbench_safety.data.download import Download, download
-from robustbench_safety.data.staging import working_folder
+from robustbench_safety.data.fetching import addresses, transfer
+from robustbench_safety.data.fetching import download as download_module
+from robustbench_safety.data.fetching.download import Download, download
+from robustbench_safety.data.fetching.staging import working_folder
 from robustbench_safety.errors import DataError, IncompleteError, StorageError, UsageError
 from tests.conftest import REPOSITORY
 from tests.local_server import Answer, LocalServer
@@ -292,7 +292,7 @@ def test_a_killed_process_is_gone_on_with(fetch: Fetch, path: Path) -> None:
         "import sys, types\nfrom pathlib import Path\nimport robustbench_safety\n"
         "package = sys.modules['robustbench_safety.data'] = types.ModuleType('robustbench_safety.data')\n"
         "package.__path__ = [str(Path(robustbench_safety.__file__).parent / 'data')]\n"
-        "from robustbench_safety.data.download import download\n"
+        "from robustbench_safety.data.fetching.download import download\n"
         f"download(sys.argv[1], Path(sys.argv[2]), n_bytes=None, md5=None, sha256={SHA256!r}, "
         "on_bytes=lambda n, total: None)\n"
     )

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from robustbench_safety.data.archive_checks import archive_fault, found_archives, unknown_archives
-from robustbench_safety.data.findings import Finding, Findings, Verification
-from robustbench_safety.data.ordered_pool import OrderedPool, ordered_pool
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.data.tree_check import TreeCheck
+from robustbench_safety.data.verifying.archive_checks import archive_fault, found_archives, unknown_archives
+from robustbench_safety.data.verifying.findings import Finding, Findings, Verification
+from robustbench_safety.data.verifying.ordered_pool import OrderedPool, ordered_pool
+from robustbench_safety.data.verifying.tree_check import TreeCheck
 from robustbench_safety.errors import UsageError
 from robustbench_safety.records import BuiltinLayout, GeneratedLayout
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from robustbench_safety.data import DataRoot, Reader, load_dataset
-from robustbench_safety.data.describing import Described, OwnRole, describe
+from robustbench_safety.data.describing.describe import Described, OwnRole, describe
 from robustbench_safety.errors import DataError, RobustbenchSafetyError, UsageError
 from robustbench_safety.files import read_yaml, write_yaml
 from robustbench_safety.records import ClassSubset, DatasetManifest, LabelSpace

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from robustbench_safety.data.describing.table_guesses import hub_dataset, parquet_files
 from robustbench_safety.data.pictures import is_picture
 from robustbench_safety.data.readers import StoredLayout
 from robustbench_safety.data.readers.image_folder import walked
 from robustbench_safety.data.readers.npy import open_npy
-from robustbench_safety.data.table_guesses import hub_dataset, parquet_files
 from robustbench_safety.errors import DataError, UsageError
 from robustbench_safety.files import reads
 from robustbench_safety.records import (

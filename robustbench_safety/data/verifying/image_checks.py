@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_safety.data.base import FileReader, Reader, Stored
-from robustbench_safety.data.findings import Finding, finding_of, some_of
-from robustbench_safety.data.ordered_pool import OrderedPool
 from robustbench_safety.data.readers.clips import VideoReader
 from robustbench_safety.data.readers.image_folder import ImageFolderReader
+from robustbench_safety.data.verifying.findings import Finding, finding_of, some_of
+from robustbench_safety.data.verifying.ordered_pool import OrderedPool
 from robustbench_safety.errors import DataError, FileFormatError, RobustbenchSafetyError, StorageError
 
 __all__ = ["ImageCheck", "check_sample_ids", "one_file_each"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robustbench_safety.data import Dataset
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.verify import verify_dataset
 
 MakeDataset = Callable[..., Dataset]
 MakeFolder = Callable[[Path, int], None]

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
-from robustbench_safety.data.findings import Finding, Verification
-from robustbench_safety.data.verifying import verify_dataset
+from robustbench_safety.data.verifying.findings import Finding, Verification
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.labels import class_digest, load_label_space, load_subset
 
 MakeDataset = Callable[..., Dataset]

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustbench_safety.data.members import Members
-from robustbench_safety.data.staging import working_folder
-from robustbench_safety.data.unpacking import unpack
+from robustbench_safety.data.fetching.members import Members
+from robustbench_safety.data.fetching.staging import working_folder
+from robustbench_safety.data.fetching.unpacking import unpack
 from robustbench_safety.errors import DataError, StorageError
 from tests.small_disk import files_of_at_most, mounted
 

@@ -17,8 +17,8 @@ from email.utils import parsedate_to_datetime
 import requests
 from urllib3.exceptions import HTTPError
 
-from robustbench_safety.data.addresses import InterruptedTransferError, opened
-from robustbench_safety.data.staging import Part, Source
+from robustbench_safety.data.fetching.addresses import InterruptedTransferError, opened
+from robustbench_safety.data.fetching.staging import Part, Source
 from robustbench_safety.errors import DataError, IncompleteError
 
 __all__ = ["OnBytes", "Wanted", "transfer"]

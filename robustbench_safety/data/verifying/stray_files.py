@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 
-from robustbench_safety.data.findings import Finding
 from robustbench_safety.data.store import Dataset
+from robustbench_safety.data.verifying.findings import Finding
 from robustbench_safety.files import reads
 from robustbench_safety.records import (
     BuiltinLayout,

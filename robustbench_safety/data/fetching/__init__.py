@@ -1,0 +1,1 @@
+"""Published archives to folders: download, check, unpack."""

@@ -1,0 +1,1 @@
+"""What lies on disk against the manifest: archives, names, counts, pictures, digests."""
