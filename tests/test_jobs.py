@@ -231,27 +231,27 @@ def test_the_loader_of_a_job_shows_its_images_and_only_the_first_if_asked(own: D
 
 
 @pytest.mark.parametrize(
-    ("fields", "side", "shown"),
+    ("fields", "part", "side"),
     [
-        ("border: 1\n", 6, np.s_[1:7, 1:7]),
-        ("border: 1\n", 4, np.s_[2:6, 2:6]),
-        ("resize_to_input: true\n", 4, None),
-        ("pre_cropped: true\n", 4, None),
-        ("", 4, np.s_[2:6, 2:6]),
+        # The part of the 8x8 picture that is resized to the input.
+        ("border: 1\nresize_to_input: true\n", np.s_[1:7, 1:7], 4),
+        ("resize_to_input: true\n", np.s_[0:8, 0:8], 4),
+        ("pre_cropped: true\n", np.s_[0:8, 0:8], 4),
+        ("", np.s_[2:6, 2:6], 4),
+        ("border: 2\n", np.s_[2:6, 2:6], 4),
     ],
 )
 def test_the_loader_of_a_job_follows_the_manifest(
-    own: Dataset, tmp_path: Path, fields: str, side: int, shown: tuple[slice, slice] | None
+    own: Dataset, tmp_path: Path, fields: str, part: tuple[slice, slice], side: int
 ) -> None:
     dataset = opened(
         tmp_path, f"role: clean\nlayout: {{type: image_folder}}\nlabel_space: two\n{fields}{CLEAN}"
     )
     job = clean_job(dataset)
-    (part,) = job.loader(job.open(), preprocessing(side), block=1, workers=1, first=True)
-    picture = Image.open(own.folder / "owl" / "0.png")
-    resized = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
-    expected = resized if shown is None else np.asarray(picture)[shown]
-    assert np.array_equal(part.images[0], expected)
+    (block,) = job.loader(job.open(), preprocessing(side), block=1, workers=1, first=True)
+    picture = np.asarray(Image.open(own.folder / "owl" / "0.png"))[part]
+    expected = Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR)
+    assert np.array_equal(block.images[0], np.asarray(expected))
 
 
 @pytest.mark.parametrize(

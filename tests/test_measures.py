@@ -204,6 +204,15 @@ def test_shares_of_some_classes_are_no_distribution() -> None:
         METRICS["soft_label_cross_entropy"].value(outputs)
 
 
+def test_shares_of_an_image_that_nobody_labelled_are_left_out_with_it() -> None:
+    # Image 1 has no right class; 0, 2 and 3 keep their shares.
+    right = counted().right.copy()
+    right[1] = False
+    outputs = Outputs(of_logits([0, 1, 2, 1], LOGITS), truth=Labels(right=right, shares=SHARES))
+    assert outputs.shares.tolist() == SHARES[[0, 2, 3]].tolist()
+    assert len(outputs.logits) == 3
+
+
 @pytest.mark.parametrize("truth", [None, Labels(right=RIGHT)])
 def test_shares_are_undefined_where_nobody_was_asked(truth: Labels | None) -> None:
     outputs = Outputs(of_logits([0, 1, 2, 1], LOGITS), truth=truth)
