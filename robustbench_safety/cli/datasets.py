@@ -18,7 +18,7 @@ from robustbench_safety.data.making import make_dataset
 from robustbench_safety.data.verifying.digest_files import write_digests
 from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import UsageError
-from robustbench_safety.files import write_yaml
+from robustbench_safety.files import write_yaml, yaml_fields
 from robustbench_safety.records import Archive
 
 __all__ = ["fetch", "list_data", "make", "new", "show_dataset", "verify"]
@@ -195,6 +195,8 @@ def _opened(name: str, data: DataRoot) -> Dataset:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         return load_dataset(name, data=data)
+    # Else a shipped dataset of that name would be taken for a file that is not there.
+    yaml_fields(path)
     return load_dataset(path.stem, data=replace(data, beside=path.parent))
 
 
