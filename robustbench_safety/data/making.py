@@ -26,6 +26,8 @@ __all__ = ["make_dataset"]
 
 #: Images made at a time.
 _TOGETHER = 256
+#: File that says what the others were made of.
+_NOTE = "made.json"
 
 
 def make_dataset(
@@ -89,7 +91,7 @@ def _opened(dataset: Dataset, condition: Condition, seed: int) -> ArrayReader:
 
 def _check_note(out: Path, note: dict[str, object]) -> None:
     """Refuse a folder of other images; a new one gets the note first, so that a killed run is told too."""
-    path = out / "made.json"
+    path = out / _NOTE
     if not path.exists():
         if out.exists() and any(out.iterdir()):
             raise DataError(f"{out} is not empty", expected="a new folder, or what was made before")
@@ -142,5 +144,6 @@ def _manifest(
             "title": f"{made_of.title}, written to disk",
             "layout": layout,
             "folder": out.resolve().name,
+            "extras": (_NOTE,),
         }
     )

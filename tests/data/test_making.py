@@ -10,6 +10,7 @@ import pytest
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.base import ArrayReader
 from robustbench_safety.data.making import make_dataset
+from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import DataError, UsageError
 from robustbench_safety.files import write_yaml
 from robustbench_safety.records import DatasetManifest
@@ -45,6 +46,7 @@ def test_what_is_written_reads_back_to_the_same_pixels_ids_and_labels(
     manifest = made(generated, tmp_path / "files")
     write_yaml(tmp_path / "own" / "files.yaml", manifest)
     stored = load_dataset("files", data=generated.data)
+    assert verify_dataset(stored).findings == ()
     conditions = generated.manifest.all_conditions()
     assert [c.path.split("/", 1)[1] for c in stored.manifest.all_conditions()] == [
         c.path.split("/", 1)[1] for c in conditions
