@@ -62,6 +62,12 @@ def make_dataset(
     conditions = dataset.manifest.all_conditions()
     names = list(dict.fromkeys(condition.name for condition in conditions))
     levels = len({condition.level for condition in conditions})
+    if dataset.manifest.role == "sequence" and levels > 1:
+        raise UsageError(
+            f"dataset {dataset.name} has sequences at several levels",
+            expected="one level: clips of several have no published place in one file",
+            fix="describe each level as a dataset of its own",
+        )
     note = {"made_of": digest_of(dataset.scored_fields()), "seed": seed}
     _check_note(out, note)
     frames: dict[str, int] = {}
@@ -135,7 +141,9 @@ def _manifest(
     layout: ClipsLayout | NpyLayout
     if made_of.role == "sequence":
         others = {key: n for key, n in frames.items() if n != usual}
-        layout = ClipsLayout(type="clips", format="npy", path="{name}.npy", frames=usual, frames_of=others)
+        layout = ClipsLayout(
+            type="clips", format="npy", path="{name}.npy", frames=usual, frames_of=others, labels="labels.npy"
+        )
     else:
         layout = NpyLayout(type="npy", images="{name}.npy", labels="labels.npy", levels_in_rows=levels)
     return made_of.model_copy(

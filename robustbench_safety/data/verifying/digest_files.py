@@ -159,9 +159,10 @@ def files_of(dataset: Dataset) -> list[Path]:
         )
     files: set[Path] = set()
     for condition in dataset.manifest.all_conditions():
-        if not isinstance(layout, RelabelledLayout):
-            files.update(dataset.open(condition, seed=0).files())
-        files.update(path for path in dataset.check_presence(condition) if path.is_file())
+        labels_alone = isinstance(layout, RelabelledLayout)
+        files.update(
+            dataset.check_presence(condition) if labels_alone else dataset.open(condition, seed=0).files()
+        )
     return sorted(files, key=lambda file: _relative(file, dataset.folder))
 
 

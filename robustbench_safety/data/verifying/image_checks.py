@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_safety.data.base import FileReader, Reader, Stored
+from robustbench_safety.data.base import FileReader, Stored
 from robustbench_safety.data.readers.clips import VideoReader
 from robustbench_safety.data.readers.image_folder import ImageFolderReader
+from robustbench_safety.data.readers.image_list import ImageListReader
 from robustbench_safety.data.verifying.findings import Finding, finding_of, some_of
 from robustbench_safety.data.verifying.ordered_pool import OrderedPool
 from robustbench_safety.errors import DataError, FileFormatError, RobustbenchSafetyError, StorageError
 
-__all__ = ["ImageCheck", "check_sample_ids", "one_file_each"]
+__all__ = ["ImageCheck", "check_sample_ids"]
 
 #: Images handed to a thread at a time: enough that handing over costs nothing beside decoding the smallest.
 _TOGETHER = 64
@@ -27,9 +28,12 @@ _FAILED_READS = 20
 _ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>")
 
 
-def one_file_each(reader: Reader) -> bool:
-    """Tell whether the i-th of the reader's files is the i-th image, and its stored bytes are the file."""
-    return isinstance(reader, ImageFolderReader | VideoReader)
+def _own_files(reader: FileReader) -> Sequence[Path] | None:
+    """Return the file of each image, which is its stored bytes; None where one file holds many images."""
+    if isinstance(reader, ImageFolderReader | VideoReader):
+        return reader.files()
+    # The first is the list.
+    return reader.files()[1:] if isinstance(reader, ImageListReader) else None
 
 
 @dataclass(kw_only=True)
@@ -53,9 +57,8 @@ class ImageCheck:
             pool: Threads that decode; the calling thread reads.
             advance: Told the images that were looked at so far.
         """
-        paths = self.reader.files() if one_file_each(self.reader) else None
-        done = 0
-        for checked in pool.map(lambda block: self._checked(block, paths), self._blocks()):
+        paths, done = _own_files(self.reader), 0
+        for checked in pool.map(lambda block: self._checked(block, paths), self._blocks(shared=paths is None)):
             done += len(checked.digests)
             self.decoded += checked.decoded
             if self.on_digest is not None and paths is not None:
@@ -73,11 +76,11 @@ class ImageCheck:
                 fix="mend these files first, then verify again",
             )
 
-    def _blocks(self) -> Iterator[dict[int, Stored | RobustbenchSafetyError]]:
+    def _blocks(self, *, shared: bool) -> Iterator[dict[int, Stored | RobustbenchSafetyError]]:
         """Yield the stored bytes by image, or why they cannot be had."""
         n, together = len(self.reader.sample_ids), max(1, _TOGETHER // self.reader.frames)
         for start in range(0, n, together):
-            if self._unread >= _FAILED_READS and not one_file_each(self.reader):
+            if shared and self._unread >= _FAILED_READS:
                 return
             indices = np.arange(start, min(start + together, n))
             try:

@@ -61,7 +61,6 @@ class StrayFiles:
             return
         folders = [path for path in needed if path.is_dir()]
         read = set(map(str, files))
-        self._known.update(str(path) for path in needed if path not in folders)
         if not folders:
             self._known |= read
         for folder in folders:
@@ -103,7 +102,7 @@ class StrayFiles:
             path = name if folder == "." else os.path.join(folder, name)  # noqa: PTH118
             if path in read or self._is_expected(path, name, is_folder=is_folder):
                 below.known = True
-            elif not is_folder or name.startswith("."):
+            elif not is_folder:
                 below.strays.append(_Stray(path=path))
             elif not (is_link and self._seen(path)):
                 self._descend(path, read, below, left=top and self._leaves)

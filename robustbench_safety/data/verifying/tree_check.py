@@ -129,7 +129,7 @@ class TreeCheck:
             return
         self.n_images += len(reader.sample_ids)
         files = reader.files()
-        self._note_files([*files, *(path for path in needed if path.is_file())])
+        self._note_files(files)
         self._compare_samples(condition, reader, needed, whole=whole)
         if isinstance(reader, FileReader) and not self._quick:
             self._decode(condition, reader)

@@ -12,7 +12,7 @@ from PIL import Image
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.verifying.findings import Finding, Verification
 from robustbench_safety.data.verifying.verify import verify_dataset
-from robustbench_safety.labels import class_digest, load_label_space, load_subset
+from robustbench_safety.labels import class_digest, load_class_map, load_label_space, load_subset
 
 MakeDataset = Callable[..., Dataset]
 MakeFolder = Callable[[Path, int], None]
@@ -57,7 +57,10 @@ def test_a_class_without_any_image_is_named(whole: Dataset) -> None:
 
 def test_a_missing_and_an_unknown_class_folder_are_named(whole: Dataset) -> None:
     (whole.folder / "b").rename(whole.folder / "bb")
-    missing, unknown, total = verify_dataset(whole).findings
+    (whole.folder / ".cache").mkdir()
+    report = verify_dataset(whole)
+    missing, unknown, total = report.findings
+    assert report.decoded == 4
     assert {missing.kind, unknown.kind} == {"class"}
     assert missing.where == f"{whole.folder / 'b'}: class b of mine has no folder"
     assert unknown.where == f"{whole.folder / 'bb'}: no class of mine is called bb"
@@ -102,11 +105,12 @@ def test_a_set_without_class_folders_is_told_by_its_total(
     make_dataset: MakeDataset, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     make_folder(tmp_path / "mine", 2)
+    (tmp_path / "mine" / "c").rename(tmp_path / "mine" / ".c")
     damage(tmp_path / "mine" / "a" / "img_1.png")
     layout = {"type": "image_folder", "folders": "any"}
     dataset = make_dataset(classes=(), role="ood", label_space=None, layout=layout, samples=9)
     total, damaged = verify_dataset(dataset).findings
-    assert (total.kind, total.found) == ("count", "6, 3 too few")
+    assert (total.kind, total.found) == ("count", "4, 5 too few")
     assert damaged.kind == "undecodable"
 
 
@@ -178,3 +182,26 @@ def test_a_user_s_own_subset_is_named(whole: Dataset, tmp_path: Path, make_datas
     data = DataRoot(root=tmp_path, folders={"mine": tmp_path / "swapped"}, beside=tmp_path / "own")
     dataset = Dataset(manifest=whole.manifest, data=data, classes=whole.classes)
     assert only(verify_dataset(dataset), "class").found == "3 folders: these are the classes of three"
+
+
+def test_the_classes_of_a_map_are_named(tmp_path: Path) -> None:
+    fill(tmp_path / "shapes", tuple(load_class_map("sixteen-classes").classes))
+    data = DataRoot(root=tmp_path, folders={"imagenet-a": tmp_path / "shapes"})
+    finding = only(verify_dataset(load_dataset("imagenet-a", data=data)), "class")
+    assert finding.found == "16 folders: these are the classes of sixteen-classes"
+
+
+def test_folders_that_are_left_alone_may_be_another_set_s(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    keys = load_label_space("cifar-10").classes
+    fill(tmp_path / "mine", keys)
+    layout = {"type": "image_folder", "others": "leave"}
+    report = verify_dataset(make_dataset(classes=keys[:3], layout=layout, samples=4))
+    assert only(report, "count").found == "3, 1 too few"
+
+
+def test_folders_without_any_image_are_told(whole: Dataset) -> None:
+    for path in whole.folder.rglob("*.png"):
+        path.unlink()
+    total, *empty = verify_dataset(whole).findings
+    assert total.found == "0, 6 too few"
+    assert [finding.where[-7:] for finding in empty] == ["class a", "class b", "class c"]

@@ -40,12 +40,12 @@ def test_an_error_comes_out_and_what_has_not_begun_is_dropped() -> None:
 
     def refuse(item: int) -> None:
         begun.append(item)
-        time.sleep(0.01)
+        time.sleep(0.1 * item)
         raise ValueError(str(item))
 
     with pytest.raises(ValueError, match="0"), ordered_pool(1) as pool:
         list(pool.map(refuse, range(1000)))
-    assert len(begun) < 5
+    assert begun in ([0], [0, 1])
 
 
 def test_less_than_one_thread_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def test_hidden_files_and_folders_are_noted(make_tree: MakeDataset) -> None:
         ("README*", {"train/list.txt", "docs"}),
         ("train/*", {"README.md", "docs"}),
         ("docs/*/me", {"README.md", "train"}),
+        ("train?", {"README.md", "train", "docs"}),
         ("list.txt", {"README.md", "train/README", "docs"}),
         ("*", set()),
     ],
@@ -102,7 +104,9 @@ def test_folders_that_the_layout_leaves_alone_are_no_strays(make_tree: MakeDatas
     (dataset.folder / "val" / "other").mkdir()
     (dataset.folder / "val" / "other" / "one.png").write_bytes(b"")
     (dataset.folder / "val" / "a" / "two.txt").write_bytes(b"")
-    assert set(strays(dataset)) == {"val/a/two.txt"}
+    (dataset.folder / "val" / "b" / "inner").mkdir()
+    (dataset.folder / "val" / "b" / "inner" / "two.txt").write_bytes(b"")
+    assert set(strays(dataset)) == {"val/a/two.txt", "val/b/inner"}
 
 
 def test_files_of_labels_are_no_strays(make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -150,3 +154,49 @@ def test_a_relative_folder_finds_the_same(
         object.__setattr__(dataset.data, "folders", {"mine": folder})
         report = verify_dataset(dataset)
         assert [Path(finding.where).name for finding in report.findings] == ["notes"]
+
+
+def test_a_stray_beside_what_is_expected_is_named_however_deep(make_tree: MakeDataset) -> None:
+    dataset = make_tree(extras=["known"])
+    (dataset.folder / "docs" / "deep").mkdir(parents=True)
+    for name in ("known", "unknown"):
+        (dataset.folder / "docs" / "deep" / name).write_bytes(b"")
+    assert set(strays(dataset)) == {"docs/deep/unknown"}
+
+
+def test_strays_come_in_the_order_of_their_names(
+    make_tree: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_tree()
+    for name in "pqrs":
+        (dataset.folder / name).write_bytes(b"")
+    listed = os.scandir
+
+    class Backwards:
+        """A folder that lists its last name first, as the system may."""
+
+        def __init__(self, folder: Path | str) -> None:
+            with listed(folder) as entries:
+                self._entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self._entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("robustbench_safety.data.verifying.stray_files.os.scandir", Backwards)
+    assert list(strays(dataset)) == ["p", "q", "r", "s"]
+
+
+def test_what_lies_beside_a_list_s_images_is_another_list_s(
+    make_dataset: MakeDataset, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    make_folder(tmp_path / "mine" / "images", 2)
+    lists = tmp_path / "mine" / "lists"
+    lists.mkdir()
+    (lists / "one.txt").write_text("".join(f"images/{key}/img_0.png 0\n" for key in "abc"))
+    (lists / "two.txt").write_text("images/a/img_1.png 0\n")
+    layout = {"type": "image_list", "file": "lists/one.txt", "format": "words", "image": "0"}
+    layout |= {"label": "1", "labels": "index"}
+    assert strays(make_dataset(layout=layout, samples=3)) == {}
