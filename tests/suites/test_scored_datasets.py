@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.special import log_softmax
 
 from robustbench_safety.data import DataRoot
+from robustbench_safety.data.builtin import DigitsReader
 from robustbench_safety.errors import DataError
 from robustbench_safety.evaluation import Evaluation, rescore, score
 from robustbench_safety.files import file_digest
@@ -33,6 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures in two folders, clean images beside them, and what people said of these."""
     root = tmp_path_factory.mktemp("own")
     draws = np.random.default_rng(0)
+    reader = DigitsReader("test")
+    everything = np.arange(200)
+    digits = iter(reader.block(everything, reader.stored(everything)))
     keys = [str(member) for member in MEMBERS]
     for name in ("subsets", "maps", "pictures", "plain", "people"):
         (root / name).mkdir()
@@ -48,8 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "pictures" / key).mkdir()
         for i in range(60):
             style = "sketch" if i % 3 else "toy"
-            pixels = draws.integers(0, 256, size=(32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "pictures" / key / f"{style}_{i:02d}.png")
+            # Digits of every class: some look most like one that is none of the dataset's.
+            Image.fromarray(next(digits)).save(root / "pictures" / key / f"{style}_{i:02d}.png")
     np.save(root / "plain" / "images.npy", draws.integers(0, 256, size=(50, 32, 32, 3), dtype=np.uint8))
     np.save(root / "plain" / "labels.npy", np.arange(50) % 10)
     np.save(
@@ -114,6 +118,9 @@ def test_any_digit_of_the_kind_is_right_among_the_dataset_s_classes_and_among_al
     # The first member of each kind is the stored label.
     assert set(predictions.labels.tolist()) == {8, 1}
     scores = pictures.record.scores
+    assert not np.array_equal(
+        wrong_by_kind(predictions, MEMBERS), wrong_by_kind(predictions, list(range(10)))
+    ), "else the test could not tell the columns apart"
     for column, among in (("error_7", MEMBERS), ("error_10", list(range(10)))):
         wrong = wrong_by_kind(predictions, among)
         assert (scores[column].value, scores[column].n) == (rounded(wrong.mean()), 120)

@@ -80,11 +80,8 @@ class HuggingFaceReader(FileReader):
 
     def _pictures(self, data: datasets.Dataset) -> datasets.Dataset:
         """Return the image column alone, with the encoded files as they are stored."""
-        import datasets
-
         image = self._layout.image
-        if isinstance(data.features[image], datasets.Image):
-            data = data.cast_column(image, datasets.Image(decode=False))
+        # In this format the library decodes nothing.
         rows = data.select_columns([image]).with_format("arrow")
         check_picture_type(self._where, image, rows.features.arrow_schema.field(image).type)
         return rows
@@ -118,7 +115,7 @@ class HuggingFaceReader(FileReader):
             roots = [config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE]
         # Links are followed, as in an image folder; ".." is not.
         plain = Path(os.path.normpath(path))
-        if plain.is_absolute() and any(plain.is_relative_to(Path(root).resolve()) for root in roots):
+        if any(plain.is_relative_to(Path(root).resolve()) for root in roots):
             return plain
         raise DataError(
             f"{self._row(index)} names a file outside the dataset",

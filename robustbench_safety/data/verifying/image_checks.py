@@ -58,7 +58,9 @@ class ImageCheck:
             advance: Told the images that were looked at so far.
         """
         paths, done = _own_files(self.reader), 0
-        for checked in pool.map(lambda block: self._checked(block, paths), self._blocks(shared=paths is None)):
+        for checked in pool.map(
+            lambda block: self._checked(block, paths), self._blocks(shared=paths is None)
+        ):
             done += len(checked.digests)
             self.decoded += checked.decoded
             if self.on_digest is not None and paths is not None:

@@ -229,7 +229,7 @@ def test_files_are_mapped_anew_now_and_then_and_read_the_same(
     for i in range(12):
         mapped.append(reader._rows)
         assert contents(reader, [i]) == [PICTURES[i]]
-    assert 3 <= len({id(rows) for rows in mapped}) < 12
+    assert 3 <= len({id(rows) for rows in mapped}) <= 1 + sum(map(len, PICTURES)) // 300
 
 
 def test_a_stamp_changes_with_the_data_and_with_what_is_asked_for(
@@ -242,6 +242,14 @@ def test_a_stamp_changes_with_the_data_and_with_what_is_asked_for(
     changed = twelve(image=[{"bytes": content, "path": None} for content in PICTURES[::-1]])
     save(datasets.DatasetDict({"test": changed}), tmp_path / "changed")
     assert opened(make_dataset, folder="changed").stamp() != before
+
+
+def test_a_stamp_tells_parts_of_one_file_apart(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    put_parquet(tmp_path / "mine", twelve())
+    parts = [opened(make_dataset, {"split": split}, samples=6) for split in ("test[:6]", "test[6:]")]
+    assert parts[0].files() == parts[1].files()
+    assert parts[0].stamp() != parts[1].stamp()
+    assert contents(parts[1], range(6)) == PICTURES[6:]
 
 
 def test_a_stamp_changes_with_a_file_that_was_written_over(tmp_path: Path, make_dataset: MakeDataset) -> None:
@@ -363,20 +371,34 @@ def test_a_loading_script_of_the_folder_s_name_is_refused_and_not_run(
     assert not (tmp_path / "PWNED").exists()
 
 
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(
-    tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def at(folder: Path, make_dataset: MakeDataset) -> HuggingFaceReader:
     manifest = make_dataset(layout=LAYOUT).manifest
     place = Place(
         manifest=manifest,
-        folder=Path("owner/name"),
+        folder=folder,
         condition=manifest.all_conditions()[0],
         classes=("a", "b", "c"),
     )
     assert manifest.layout.type == "hugging_face"
+    return HuggingFaceReader(place, manifest.layout)
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(
+    tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"mine is not in owner/name; .* found no such folder"):
-        HuggingFaceReader(place, manifest.layout)
+        at(Path("owner/name"), make_dataset)
+
+
+def test_a_folder_here_called_as_a_format_is_read_and_nothing_beside_it(
+    tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To the library "parquet" is the name of a reader, which takes what lies in the working directory.
+    put_parquet(tmp_path / "parquet", twelve(), "test.parquet")
+    put_parquet(tmp_path, twelve().select(range(3)), "test.parquet")
+    monkeypatch.chdir(tmp_path)
+    assert contents(at(Path("parquet"), make_dataset)) == PICTURES
 
 
 def spoilt(folder: Path, name: str, content: bytes) -> None:
@@ -590,21 +612,29 @@ def test_opening_says_nothing_and_leaves_the_library_as_it_was(
         return real_load(*_, **__)
 
     real_load = datasets.load_dataset
+    put_parquet(tmp_path / "mine", twelve())
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setitem(progress_bar_states, "huggingface_hub.snapshot_download", value=False)
-    put_parquet(tmp_path / "mine", twelve())
+    heard: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", heard.append)
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "level", logging.INFO)
+        monkeypatch.setattr(logger, "handlers", [handler])
 
     def state() -> list[object]:
-        filters = list(warnings.filters)
         levels = [logger.level for logger in loggers]
-        return [levels, are_progress_bars_disabled(), dict(progress_bar_states), filters]
+        return [levels, are_progress_bars_disabled(), dict(progress_bar_states), list(warnings.filters)]
 
     before = state()
     opened(make_dataset)
     assert state() == before
-    assert not are_progress_bars_disabled()
+    assert before[:2] == [[logging.INFO, logging.INFO], False]
+    assert heard == []
     assert capfd.readouterr() == ("", "")
+    logging.getLogger("datasets").error("a log line")
+    assert len(heard) == 1
 
 
 def test_what_was_quiet_before_stays_quiet_after_a_failure(

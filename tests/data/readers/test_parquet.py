@@ -440,6 +440,36 @@ def test_a_file_damaged_among_the_pictures_is_named_when_they_are_read(
     assert contents(reader, range(8, 12)) == PICTURES[8:]
 
 
+def test_a_row_group_damaged_in_its_middle_is_read_anew_up_to_there(
+    tmp_path: Path, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_module, "_BATCH_ROWS", 2)
+    put(tmp_path)
+    path = tmp_path / "mine" / "data" / "test-0.parquet"
+    pq.write_table(
+        table(image=pa.array(PICTURES)),
+        path,
+        data_page_size=1,
+        write_batch_size=2,
+        use_dictionary=False,
+        write_statistics=False,  # they would hold pictures too
+        compression="none",
+    )
+    content = bytearray(path.read_bytes())
+    at = content.index(PICTURES[6])
+    content[at - 4 : at] = b"\xff" * 4  # the picture's length
+    path.write_bytes(content)
+    reader = opened(make_dataset)
+    found = set()
+    for _ in range(2):
+        assert contents(reader, range(4)) == PICTURES[:4]
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"test-0\.parquet is no whole Parquet file") as raised:
+                reader.stored(np.array([6]))
+            found.add(raised.value.found)
+    assert len(found) == 1
+
+
 def test_a_file_that_goes_away_is_named(tmp_path: Path, make_dataset: MakeDataset) -> None:
     put(tmp_path, table(slice(0, 5)), table(slice(5, 12)))
     reader = opened(make_dataset)

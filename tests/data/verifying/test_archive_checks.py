@@ -26,6 +26,7 @@ def archived(make_dataset: MakeDataset, make_folder: MakeFolder, tmp_path: Path)
     archives = [
         {"file": "one.tar", "bytes": len(CONTENT), "md5": MD5, "sha256": SHA256},
         {"file": "two.tar", "sha256": SHA256},
+        {"file": "three.tar"},
     ]
     return make_dataset(layout={"type": "image_folder"}, samples=3, archives=archives)
 
@@ -43,7 +44,8 @@ def test_archives_that_are_not_there_are_no_fault(archived: Dataset) -> None:
 @pytest.mark.parametrize("where", ["", "archives/mine", "mine"])
 def test_a_published_archive_is_found_and_hashed(archived: Dataset, tmp_path: Path, where: str) -> None:
     (tmp_path / where).mkdir(parents=True, exist_ok=True)
-    (tmp_path / where / "one.tar").write_bytes(CONTENT)
+    for name in ("one.tar", "three.tar"):
+        (tmp_path / where / name).write_bytes(CONTENT)
     report = verify_dataset(archived)
     assert (report.findings, report.hashed) == ((), 1)
     assert verify_dataset(archived, quick=True).hashed == 0
@@ -80,9 +82,9 @@ def test_every_copy_is_checked_once(archived: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_named_file_that_is_missing_or_of_another_name_is_told(archived: Dataset, tmp_path: Path) -> None:
-    named = [tmp_path / "far" / "two.tar", tmp_path / "three.tar"]
+    named = [tmp_path / "far" / "two.tar", tmp_path / "four.tar"]
     unknown, missing = told(verify_dataset(archived, archives=named))
-    assert unknown[:2] == (f"{tmp_path / 'three.tar'} is no archive of mine", "one.tar, two.tar")
+    assert unknown[:2] == (f"{tmp_path / 'four.tar'} is no archive of mine", "one.tar, two.tar, three.tar")
     assert missing[0] == f"{tmp_path / 'far' / 'two.tar'} cannot be read"
 
 

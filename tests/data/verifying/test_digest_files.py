@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from robustbench_safety.data import Dataset, load_dataset
@@ -128,7 +130,48 @@ def test_listed_files_that_no_condition_reads_are_compared_too(whole: Dataset, t
         sums.write(f"{hashlib.sha256(b'one').hexdigest()}  README\n")
     assert found(whole, tmp_path / "sums") == [("stray", str(whole.folder / "README"))]
     (whole.folder / "README").write_bytes(b"two")
-    assert ("digest", f"{whole.folder / 'README'} was changed") in found(whole, tmp_path / "sums")
+    shutil.copy(whole.folder / "a" / "img_1.png", whole.folder / "a" / "img_0.png")
+    for quick in (True, False):
+        assert found(whole, tmp_path / "sums", quick=quick)[1:] == [
+            ("digest", f"{whole.folder / name} was changed") for name in ("README", "a/img_0.png")
+        ]
+
+
+def test_the_images_of_a_list_are_listed_with_it_and_read_once(
+    whole: Dataset, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole.folder / "list.txt").write_text("".join(f"{key}/img_1.png 0\n" for key in "abc"))
+    layout = {"type": "image_list", "file": "list.txt", "format": "words", "image": "0"}
+    dataset = make_dataset(layout={**layout, "label": "1", "labels": "index"}, samples=3)
+    write_digests(dataset, tmp_path / "sums")
+    names = ["a/img_1.png", "b/img_1.png", "c/img_1.png", "list.txt"]
+    assert list(read_digests(tmp_path / "sums")) == names
+    shutil.copy(whole.folder / "a" / "img_1.png", whole.folder / "c" / "img_1.png")
+    again: list[Path] = []
+
+    def watched(path: Path) -> str:
+        again.append(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr("robustbench_safety.data.verifying.digest_files.file_digest", watched)
+    changed = ("digest", f"{whole.folder / 'c' / 'img_1.png'} was changed")
+    assert found(dataset, tmp_path / "sums", quick=False) == [changed]
+    assert again == [whole.folder / "list.txt"]
+
+
+def test_what_the_datasets_library_reads_is_hashed_as_it_is_listed(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    rows = {"image": [b"no picture"] * 2, "label": ["a", "b"]}
+    pq.write_table(pa.table(rows), tmp_path / "mine" / "test.parquet")
+    layout = {"type": "hugging_face", "split": "test", "image": "image", "label": "label", "labels": "key"}
+    dataset = make_dataset(layout=layout, samples=2)
+    (tmp_path / "sums").write_text(f"{ZEROS}  test.parquet\n")
+    report = verify_dataset(dataset, digests=tmp_path / "sums")
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == ["undecodable", "undecodable", "digest"]
+    assert report.findings[2].where == f"{tmp_path / 'mine' / 'test.parquet'} was changed"
 
 
 def test_files_of_labels_are_listed(make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -146,9 +189,16 @@ def test_files_of_labels_are_listed(make_dataset: MakeDataset, tmp_path: Path) -
 def test_labels_for_another_dataset_are_listed(tmp_path: Path) -> None:
     dataset = load_dataset("cifar-10h", data=tmp_path)
     dataset.folder.mkdir()
-    np.save(dataset.folder / "cifar10h-counts.npy", np.ones((10_000, 10), dtype=np.int64))
+    counts = dataset.folder / "cifar10h-counts.npy"
+    np.save(counts, np.ones((10_000, 10), dtype=np.int64))
     assert write_digests(dataset, tmp_path / "sums") == 1
     assert found(dataset, tmp_path / "sums") == []
+    (tmp_path / "sums").write_text(f"{ZEROS}  another\n")
+    missing = dataset.folder / "another"
+    assert found(dataset, tmp_path / "sums") == [
+        ("digest", f"{missing} is missing"),
+        ("digest", f"{counts} is additional"),
+    ]
 
 
 @pytest.mark.parametrize(

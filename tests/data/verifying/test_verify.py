@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +65,17 @@ def test_a_whole_tree_is_ok_and_counted(corrupted: Dataset, *, quick: bool) -> N
     assert report.seconds > 0
 
 
+@pytest.mark.parametrize("found", ["no such folder", "an empty folder"])
 def test_a_folder_that_is_not_there_is_one_finding_that_says_where_it_was_looked_for(
-    corrupted: Dataset,
+    corrupted: Dataset, found: str
 ) -> None:
     shutil.rmtree(corrupted.folder)
+    if found == "an empty folder":
+        corrupted.folder.mkdir()
     report = verify_dataset(corrupted)
     finding = only(report, "missing")
     assert finding.where == f"dataset mine is not in {corrupted.folder}"
-    assert finding.found == "no such folder"
+    assert finding.found == found
     assert not report.ok
     assert report.conditions == 0
 
@@ -95,6 +99,19 @@ def test_a_missing_level_is_named(corrupted: Dataset) -> None:
     finding = only(verify_dataset(corrupted), "missing")
     assert finding.where == f"snow at level 2 of dataset mine is not in {corrupted.folder}"
     assert finding.found == f"no 2 in {corrupted.folder / 'snow'}, but 1"
+
+
+def test_missing_conditions_without_levels_are_named_without(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "other").mkdir(parents=True)
+    dataset = make_dataset(
+        layout={"type": "image_folder", "path": "split/{name}"},
+        conditions=[{"kind": "clean", "names": ["day", "night"], "levels": [0]}],
+    )
+    missing = only(verify_dataset(dataset), "missing")
+    assert missing.where == f"2 conditions of mine are not in {dataset.folder}: day, night"
+    assert (missing.expected, missing.found) == ("split/day, split/night", "no split there, but other")
 
 
 def test_an_image_too_few_is_told_by_total_class_and_name(corrupted: Dataset) -> None:
@@ -180,6 +197,21 @@ def test_an_image_that_vanishes_or_cannot_be_read_does_not_stop_the_rest(whole: 
     assert report.findings[0].where == f"{path} cannot be read"
 
 
+def test_many_images_that_cannot_be_read_do_not_stop_the_rest(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "a").mkdir(parents=True)
+    for number in range(100):
+        (tmp_path / "mine" / "a" / f"{number:02d}.png").symlink_to(tmp_path / "nowhere")
+    path = tmp_path / "mine" / "a" / "x.png"
+    path.write_bytes(b"damaged")
+    report = verify_dataset(make_dataset(classes=("a",), layout={"type": "image_folder"}, samples=101))
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == ["unreadable"] * 21 + ["undecodable"]
+    assert report.findings[20].found == "80 more of this kind"
+    assert report.findings[21].where == f"{path} cannot be decoded"
+
+
 def test_names_that_lack_a_group_column_are_told(
     make_dataset: MakeDataset, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
@@ -229,7 +261,9 @@ def test_a_batch_with_a_wrong_md5_is_told_by_its_reader(make_dataset: MakeDatase
 
 @pytest.mark.parametrize("n", [10_000, 9_999])
 def test_a_file_of_labels_for_other_images_is_read(tmp_path: Path, n: int) -> None:
-    dataset = load_dataset("cifar-10h", data=tmp_path)
+    published = load_dataset("cifar-10h", data=tmp_path)
+    manifest = published.manifest.model_copy(update={"archives": ()})
+    dataset = replace(published, manifest=manifest)
     dataset.folder.mkdir()
     np.save(dataset.folder / "cifar10h-counts.npy", np.ones((n, 10), dtype=np.int64))
     report = verify_dataset(dataset)
