@@ -181,6 +181,7 @@ def test_an_archive_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_an_archive_without_a_file_is_refused(archive: Path, folder: Path, make: Make) -> None:
     assert_refused(archive, folder, make([("set", None)]), "holds no file")
     assert_refused(archive, folder, make([("._a", b"x")]), "holds no file")
+    assert_refused(archive, folder, zip_of([]), "holds no file")
 
 
 @tar_and_zip
@@ -210,7 +211,9 @@ def test_dots_and_repeated_folders_are_no_matter(archive: Path, folder: Path) ->
     assert files_below(folder) == {"set/a": b"x", "set/b": b"y"}
 
 
-@pytest.mark.parametrize(("mask", "file", "place"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+@pytest.mark.parametrize(
+    ("mask", "file", "place"), [(0o000, 0o644, 0o755), (0o022, 0o644, 0o755), (0o077, 0o600, 0o700)]
+)
 def test_modes_are_plain_and_follow_the_umask(
     archive: Path, folder: Path, mask: int, file: int, place: int
 ) -> None:
@@ -549,6 +552,16 @@ def test_a_name_that_is_there_already_is_named_and_nothing_is_moved(
     assert [path.name for path in folder.parent.iterdir()] == ["data"]
     if present in ("folder", "file"):
         assert list(files_below(folder).values()) == [b"old"]
+
+
+@tar_and_zip
+@pytest.mark.parametrize("name", ["a", "set/a"])
+def test_a_name_that_is_there_already_is_found_before_the_rest_is_unpacked(
+    archive: Path, folder: Path, make: Make, name: str
+) -> None:
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"data/(a|set) is there already"):
+        run(archive, folder, make([(name, b"x"), ("../hostile", b"x")]))
 
 
 def test_a_name_that_appears_while_the_archive_is_unpacked_is_not_overwritten(
