@@ -80,15 +80,29 @@ def score_of(
 
 
 def difference_of(
-    cells: Sequence[Cell], by_cell: Mapping[str, Measured], scores: Mapping[str, Score], *, seed: int
+    cells: Sequence[Cell],
+    by_cell: Mapping[str, Measured],
+    scores: Mapping[str, Score],
+    *,
+    seed: int,
+    same_images: bool = True,
 ) -> Score:
-    """Return the score of the first cell less that of the second; paired where both saw the same images."""
+    """Return the score of the first cell less that of the second; rates on the same images are paired.
+
+    Args:
+        cells: The two.
+        by_cell: What was measured, by cell id.
+        scores: By cell id.
+        seed: Of the bootstrap.
+        same_images: Whether equal sample ids mean the same images: every array counts from 00000.
+    """
     first, second = (scores[cell.id] for cell in cells)
     if first.value is None or second.value is None:
         reasons = [f"{c.id}: {s.reason}" for c, s in zip(cells, (first, second), strict=True) if s.reason]
         return first.model_copy(update={"value": None, "n": 0, "interval": None, "reason": reasons[0]})
     a, b = (by_cell[cell.id] for cell in cells)
-    if a.images and b.images and all(images == a.images[0] for images in (*a.images, *b.images)):
+    pairs = same_images and all(is_rate(cell) for cell in cells)
+    if pairs and a.images and b.images and all(images == a.images[0] for images in (*a.images, *b.images)):
         means = [np.mean([units[0] for units in part.units], axis=0) for part in (a, b)]
         interval = metrics.paired_difference(means[0], means[1], seed=seed).interval
     else:

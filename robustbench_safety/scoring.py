@@ -121,7 +121,9 @@ class _Scoring:
         for aggregate in suite.aggregates:
             cells = [by_id[name] for name in aggregate.of]
             scores[aggregate.id] = (
-                difference_of(cells, self._cells, scores, seed=suite.seed)
+                difference_of(
+                    cells, self._cells, scores, seed=suite.seed, same_images=self._same_images(*cells)
+                )
                 if aggregate.reduce == "difference"
                 else score_of(cells, self._cells, self._scores_in, seed=suite.seed)
             )
@@ -227,6 +229,12 @@ class _Scoring:
         )
         if condition.kind == "clean" and cell.metric == "rms_calibration_error":
             draw_reliability(self._curves, cell.id, outputs)
+
+    def _same_images(self, first: Cell, second: Cell) -> bool:
+        """Tell whether two cells show the same images: a corruption shows its companion's."""
+        manifest = self._dataset(first.dataset).manifest
+        corrupted = manifest.role == "corruption" and manifest.companion == second.dataset
+        return first.dataset == second.dataset or corrupted
 
     def _dataset(self, name: str) -> Dataset:
         if name not in self._datasets:
