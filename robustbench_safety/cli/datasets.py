@@ -195,6 +195,8 @@ def _opened(name: str, data: DataRoot) -> Dataset:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         return load_dataset(name, data=data)
+    if path.suffix != ".yaml":
+        raise UsageError(name, expected="a manifest whose name ends in .yaml", fix="rename it")
     # Else a shipped dataset of that name would be taken for a file that is not there.
     yaml_fields(path)
     return load_dataset(path.stem, data=replace(data, beside=path.parent))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_safety.data import DataRoot, dataset_names, load_dataset
-from robustbench_safety.errors import FileFormatError, UnknownNameError
+from robustbench_safety.errors import FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_subset
 from robustbench_safety.records import Cell, Condition, RelabelledLayout, Suite
@@ -34,6 +34,9 @@ def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
     if path.suffix in (".yaml", ".yml"):
         if "layout" not in yaml_fields(path):
             return read_yaml(path, Suite)
+        if path.suffix != ".yaml":
+            # Manifests are looked up by this ending: a shipped one of the same name would be taken.
+            raise UsageError(str(path), expected="a manifest whose name ends in .yaml", fix="rename it")
         return suite_of(load_dataset(path.stem, data=replace(root, beside=path.parent)))
     suites = resource_names("suites")
     if str(name) not in suites:

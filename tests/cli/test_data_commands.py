@@ -206,6 +206,7 @@ def test_generated_images_go_to_disk_and_are_scored_from_there(
     [
         (["show", "imagenet"], "unknown dataset 'imagenet'; expected one like"),
         (["show", "absent.yaml"], "absent.yaml cannot be read"),
+        (["show", "cifar-10.yml"], "a manifest whose name ends in .yaml"),
         (["verify", "absent/cifar-10.yaml"], "absent/cifar-10.yaml cannot be read"),
         (["verify", "cifar-10", "--workers", "0"], "--workers"),
         (["verify", "cifar-10", "--data", "absent"], "--data absent; expected a folder"),
