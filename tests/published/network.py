@@ -15,9 +15,10 @@ from torch import nn
 
 from tests.published.photographs import LANDSCAPE, picture
 
-__all__ = ["NearestPicture", "build_10", "build_200", "build_1000", "logits_of", "seen"]
+__all__ = ["SIDE", "NearestPicture", "build_10", "build_200", "build_1000", "logits_of", "seen"]
 
 SIDE = 32
+RESIZE = 36
 _CELLS = 8
 #: Makes the softmax neither flat nor certain, by the number of classes.
 _SHARPNESS = {10: 0.6, 200: 3.0, 1000: 3.0}
@@ -43,11 +44,14 @@ class NearestPicture(nn.Module):
         return logits
 
 
-def seen(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what the network for ImageNet is shown of a picture: shorter side to 32, the middle 32x32."""
+def seen(pixels: NDArray[np.uint8], *, resize: int = RESIZE) -> NDArray[np.uint8]:
+    """Return what is shown of a picture: its shorter side resized, and of that the middle 32x32.
+
+    The network for ImageNet takes the middle of 36; clips and sets for CIFAR are resized to 32.
+    """
     height, width = pixels.shape[:2]
-    scale = SIDE / min(height, width)
-    size = (int(width * scale), int(height * scale)) if height != width else (SIDE, SIDE)
+    shorter = min(height, width)
+    size = (resize * width // shorter, resize * height // shorter)
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
     top, left = round((small.shape[0] - SIDE) / 2), round((small.shape[1] - SIDE) / 2)
     return small[top : top + SIDE, left : left + SIDE]
@@ -92,7 +96,7 @@ def _preprocessing(**change: object) -> dict[str, object]:
 
 
 def build_1000() -> nn.Module:
-    return NearestPicture("imagenet-1k", _pictures(1000), _preprocessing(resize=SIDE, crop="center"))
+    return NearestPicture("imagenet-1k", _pictures(1000), _preprocessing(resize=RESIZE, crop="center"))
 
 
 def build_200() -> nn.Module:

@@ -401,7 +401,7 @@ def test_every_image_is_given_once_and_in_its_place_whatever_the_number_of_worke
         input_size=(32, 32), resize=32, crop="center", interpolation="bilinear",
         mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # fmt: skip
     transform = Transform(wanted, pre_cropped=False)
-    expected = np.stack([seen(pixels_of(reader, index)) for index in range(n)])
+    expected = np.stack([seen(pixels_of(reader, index), resize=32) for index in range(n)])
     digests = set()
     for workers in (1, 4):
         loader = Loader(reader, np.arange(n), found.label_keys(reader), transform, block=23, workers=workers)

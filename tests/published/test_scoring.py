@@ -229,6 +229,7 @@ def test_any_class_that_a_folder_of_objectnet_stands_for_is_right(scores: Scores
     assert values["clean_error_125"] == pytest.approx(clean_error, abs=EXACT)
     assert evaluation.record.scores["clean_error_125"].n == 125
     assert values["drop"] == pytest.approx(error - clean_error, abs=EXACT)
+    assert clean_error < sliced_error(clean, columns), "so do they beside it"
     first = {key: members[:1] for key, members in mapped.items()}
     assert 0 < error < mapped_error(found, columns, first, found.folders), "sets of classes matter here"
 
@@ -398,7 +399,9 @@ def test_clips_of_imagenet_p_are_shown_frame_by_frame_at_the_size_of_the_input(
         found = stored(evaluation, f"imagenet-p/sequence/{name}-1")
         with av.open(str(copies.folder("imagenet-p") / name / f"{found.ids[frames]}.mp4")) as video:
             clip = [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in video.decode(video=0)]
-        best = np.sort(logits_of(np.stack([seen(pixels) for pixels in clip]), 1000), axis=1)[:, ::-1]
+        best = np.sort(logits_of(np.stack([seen(pixels, resize=32) for pixels in clip]), 1000), axis=1)[
+            :, ::-1
+        ]
         second = found.logits[frames : 2 * frames]
         assert second == pytest.approx(best[:, : second.shape[1]], abs=1e-3)
         rates[name] = flip_rate(found.top.reshape(2 * len(FEW), frames), name)
@@ -419,7 +422,7 @@ def test_sets_of_another_size_are_brought_to_the_input_and_told_from_cifar_10(
     outside, inside = (stored(evaluation, f"{name}/clean/clean-0") for name in (suite, "cifar-10"))
     if "text" in suite:
         folder = copies.root / ("openood/images_classic" if "openood" in suite else "dtd/images")
-        shown = np.stack([seen(np.asarray(Image.open(folder / f"{i}.jpg"))) for i in outside.ids])
+        shown = np.stack([seen(np.asarray(Image.open(folder / f"{i}.jpg")), resize=32) for i in outside.ids])
         assert outside.logits == pytest.approx(logits_of(shown, 10), abs=1e-3)
     confidences = [softmax(found.logits).max(axis=1) for found in (inside, outside)]
     truth = np.repeat([0, 1], [len(part) for part in confidences])
