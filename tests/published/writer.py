@@ -89,7 +89,7 @@ def _write_validation(copies: Copies) -> None:
         shown = picture(alike.get(index, index), shake=6, seed=1, size=_size(index))
         put(folder / "val" / wnid, f"{validation_name(index)}.JPEG", encoded(shown))
     put(folder / "ILSVRC2012_devkit_t12" / "data", "meta.mat", b"MATLAB 5.0 MAT-file")
-    write_manifest(copies.own, "imagenet-1k", folder, samples=1000)
+    write_manifest(copies.own, "imagenet-1k", folder, samples=1000, samples_per_class=1)
 
 
 def _write_reassessed(copies: Copies) -> None:
