@@ -282,3 +282,14 @@ def test_an_image_of_the_wrong_size_is_named_by_verify(copies: Copies, tmp_path:
     assert found.kind == "size"
     assert str(path) in found.where
     assert (found.expected, found.found) == ("64x64", "63x64")
+
+
+def test_a_misfiled_validation_image_is_told_though_the_total_is_right(
+    copies: Copies, untouched: Untouched, tmp_path: Path
+) -> None:
+    folder = copied(copies, "imagenet-1k", tmp_path / "imagenet")
+    (picture_path,) = (folder / "val" / WNIDS[0]).iterdir()
+    picture_path.rename(folder / "val" / WNIDS[1] / picture_path.name)
+    data = replace(copies.data, folders={"imagenet-1k": folder})
+    assert told(findings("imagenet-1k", data), "count", WNIDS[0], "1 image")
+    assert WNIDS[0] in refused("imagenet-1k", data, untouched(1000), tmp_path)
