@@ -12,7 +12,7 @@ from robustbench_safety.errors import StorageError
 from robustbench_safety.files import reads
 from robustbench_safety.records import Archive
 
-__all__ = ["archive_fault", "found_archives", "unknown_archives"]
+__all__ = ["check_archive", "found_archives", "unknown_archives"]
 
 _CHUNK = 2**20
 _FIX = "remove it and fetch it again, unless it is another dataset's; else the publisher has replaced it"
@@ -54,34 +54,33 @@ def unknown_archives(dataset: Dataset, named: Sequence[Path]) -> Iterator[Findin
             )
 
 
-def archive_fault(archive: Archive, path: Path, *, quick: bool) -> Finding | None:
-    """Compare a file with what was published; None where it is the same, as far as that is known.
+def check_archive(archive: Archive, path: Path, *, quick: bool) -> tuple[Finding | None, bool]:
+    """Compare a file with what was published.
 
     Args:
         archive: What the manifest says.
         path: The file.
         quick: Whether to compare the length alone.
+
+    Returns:
+        How it differs, None where it is the same as far as that is known; and whether it was hashed.
     """
     try:
-        return _fault(archive, path, quick=quick)
+        with reads(path):
+            n_bytes = path.stat().st_size
+        if archive.bytes is not None and n_bytes != archive.bytes:
+            return _differs(path, f"{archive.bytes} bytes", f"{n_bytes} bytes"), False
+        digests = (("md5", archive.md5), ("sha256", archive.sha256))
+        published = {name: digest for name, digest in digests if digest}
+        if quick or not published:
+            return None, False
+        found = _digests(path, list(published))
     except StorageError as error:
-        return finding_of("archive", error)
-
-
-def _fault(archive: Archive, path: Path, *, quick: bool) -> Finding | None:
-    with reads(path):
-        n_bytes = path.stat().st_size
-    if archive.bytes is not None and n_bytes != archive.bytes:
-        return _differs(path, f"{archive.bytes} bytes", f"{n_bytes} bytes")
-    published = {
-        name: digest for name, digest in (("md5", archive.md5), ("sha256", archive.sha256)) if digest
-    }
-    if quick or not published:
-        return None
-    for name, digest in _digests(path, list(published)).items():
+        return finding_of("archive", error), False
+    for name, digest in found.items():
         if digest != published[name]:
-            return _differs(path, f"{name} {published[name]}", f"{name} {digest}")
-    return None
+            return _differs(path, f"{name} {published[name]}", f"{name} {digest}"), True
+    return None, True
 
 
 def _differs(path: Path, expected: str, found: str) -> Finding:

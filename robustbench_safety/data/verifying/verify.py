@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.data.verifying.archive_checks import archive_fault, found_archives, unknown_archives
+from robustbench_safety.data.verifying.archive_checks import check_archive, found_archives, unknown_archives
 from robustbench_safety.data.verifying.findings import Finding, Findings, Verification
 from robustbench_safety.data.verifying.ordered_pool import OrderedPool, ordered_pool
 from robustbench_safety.data.verifying.tree_check import TreeCheck
@@ -99,8 +99,9 @@ def _check_archives(
     """Compare the published archives that lie on disk; return how many of them were hashed."""
     for finding in unknown_archives(dataset, named):
         findings.add("archives", finding)
-    found = found_archives(dataset, named)
-    for fault in pool.map(lambda one: archive_fault(*one, quick=quick), found):
+    n_hashed, found = 0, found_archives(dataset, named)
+    for fault, hashed in pool.map(lambda one: check_archive(*one, quick=quick), found):
+        n_hashed += hashed
         if fault is not None:
             findings.add("archives", fault)
-    return 0 if quick else sum(1 for archive, _ in found if archive.md5 or archive.sha256)
+    return n_hashed

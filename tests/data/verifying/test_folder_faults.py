@@ -124,14 +124,14 @@ def test_two_images_that_differ_in_their_ending_are_told_by_the_reader(whole: Da
 def test_folders_called_after_numbers_are_told_with_their_class(
     make_dataset: MakeDataset, tmp_path: Path, n: int, *, ok: bool
 ) -> None:
-    fill(tmp_path / "mine", ("0", "1", "10")[:n])
+    fill(tmp_path / "mine", ("1", "0")[:n])
     layout = {"type": "image_folder", "folders": "number"}
     report = verify_dataset(make_dataset(classes=("a", "b"), layout=layout, samples=2))
     assert report.ok == ok
     if not ok:
         missing, total = report.findings
-        assert missing.where == f"{tmp_path / 'mine' / '1'}: class b of mine has no folder"
-        assert missing.expected == "a folder 1 with its images"
+        assert missing.where == f"{tmp_path / 'mine' / '0'}: class a of mine has no folder"
+        assert missing.expected == "a folder 0 with its images"
         assert total.found == "1, 1 too few"
         assert report.decoded == 1
 
