@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from robustbench_safety.errors import UndefinedMetricError
 from robustbench_safety.metrics.checks import FloatArray, IntArray, class_indices, finite, same_length
 
-__all__ = ["brier_score", "negative_log_likelihood", "soft_label_cross_entropy"]
+__all__ = ["brier_score", "cross_entropies", "negative_log_likelihood", "soft_label_cross_entropy"]
 
 #: Rows may miss a sum of 1 by this much: float16 softmax over 1,000 classes stays below it, logits do not.
 _SUM_TOLERANCE = 1e-2
@@ -117,6 +117,33 @@ def soft_label_cross_entropy(logits: FloatArray, shares: FloatArray) -> float:
         >>> round(soft_label_cross_entropy(np.array([[0.0, 0.0]]), np.array([[0.25, 0.75]])), 4)  # ln 2
         0.6931
     """
+    each = cross_entropies(logits, shares)
+    return math.fsum(each) / len(each)
+
+
+def cross_entropies(logits: FloatArray, shares: FloatArray) -> FloatArray:
+    """Measure the cross-entropy of each prediction to what people chose. Lower is better.
+
+    Args:
+        logits: As for :func:`soft_label_cross_entropy`, [N samples, K classes].
+        shares: As for :func:`soft_label_cross_entropy`, [N samples, K classes].
+
+    Returns:
+        Nats of each image, [N]; at least the entropy of its shares.
+
+    Raises:
+        UndefinedMetricError: As for :func:`soft_label_cross_entropy`.
+
+    Conventions:
+        What that metric is the mean of; its interval is made by resampling these.
+
+    Source:
+        Peterson et al., Human uncertainty makes classification more robust, section 4, ICCV 2019.
+
+    Example:
+        >>> cross_entropies(np.array([[0.0, 0.0]]), np.array([[0.25, 0.75]])).round(4)  # ln 2
+        array([0.6931])
+    """
     z, q = finite(logits, "logits", ndim=2), finite(shares, "shares", ndim=2)
     if z.shape != q.shape:
         raise UndefinedMetricError(
@@ -130,14 +157,9 @@ def soft_label_cross_entropy(logits: FloatArray, shares: FloatArray) -> float:
             found=f"smallest entry {q.min():g}, largest miss of the sum {miss:g}",
             fix="divide the counts by their sum",
         )
-    return math.fsum(cross_entropies(z, q)) / len(z)
-
-
-def cross_entropies(logits: FloatArray, shares: FloatArray) -> FloatArray:
-    """Return the cross-entropy of each image in nats, [N]; what the mean is taken of."""
-    top = logits.max(axis=1, keepdims=True)
-    log_sum = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
-    return np.asarray((shares * (log_sum - logits)).sum(axis=1))
+    top = z.max(axis=1, keepdims=True)
+    log_sum = top + np.log(np.exp(z - top).sum(axis=1, keepdims=True))
+    return np.asarray((q * (log_sum - z)).sum(axis=1))
 
 
 def _rows_and_labels(rows: FloatArray, labels: NDArray[np.integer], name: str) -> tuple[FloatArray, IntArray]:

@@ -321,9 +321,6 @@ CURVES: dict[str, Drawn] = {
     ),
 }
 
-#: What a mean is taken of, fed with arrays that the metric of its name has checked.
-PARTS = {"cross_entropies"}
-
 #: Intervals of intervals; ``tests/metrics/test_differences.py`` holds them against the published table.
 DIFFERENCES = {"independent_difference"}
 
@@ -361,7 +358,7 @@ def test_every_public_name_exists_and_is_documented_in_full() -> None:
     for name in metrics.__all__:
         public = getattr(metrics, name)
         assert public.__doc__, name
-        if inspect.isfunction(public) and name not in PARTS:
+        if inspect.isfunction(public):
             sections = ["Args:", "Returns:", "Raises:", "Conventions:", "Source:", "Example:"]
             places = [public.__doc__.find(section) for section in sections]
             assert -1 not in places, name
@@ -446,7 +443,7 @@ def test_a_curve_is_blind_to_the_order(name: str, data: st.DataObject, seed: int
     assert row.make(*arrays) == row.make(*_shuffled(arrays, seed, apart=row.apart))
 
 
-@pytest.mark.parametrize("name", [name for name in (*INTERVALS, *CURVES) if name not in PARTS])
+@pytest.mark.parametrize("name", [*INTERVALS, *CURVES])
 @given(data=st.data())
 @settings(SETTINGS, max_examples=3)
 def test_an_interval_or_curve_refuses_nothing_nan_and_infinity(name: str, data: st.DataObject) -> None:
