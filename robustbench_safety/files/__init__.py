@@ -2,7 +2,7 @@
 
 from robustbench_safety.files.differences import differences
 from robustbench_safety.files.digests import canonical_json, digest_of
-from robustbench_safety.files.raw import file_digest, read_bytes, reads
+from robustbench_safety.files.raw import file_digest, read_bytes, reads, writes
 from robustbench_safety.files.resources import locate_resource, resource_folder, resource_names
 from robustbench_safety.files.strict import read_json, read_yaml, yaml_fields
 from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json, write_yaml
@@ -24,5 +24,6 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_yaml",
+    "writes",
     "yaml_fields",
 ]

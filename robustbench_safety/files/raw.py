@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustbench_safety.errors import FileFormatError, StorageError
 
-__all__ = ["file_digest", "read_bytes", "reads"]
+__all__ = ["file_digest", "read_bytes", "reads", "writes"]
 
 
 @contextmanager
@@ -26,6 +26,23 @@ def reads(path: Path) -> Iterator[None]:
             f"{path} cannot be read",
             found=error.strerror or str(error),
             fix="check that it exists and may be read",
+        ) from error
+
+
+@contextmanager
+def writes(path: Path) -> Iterator[None]:
+    """Run a block that writes on behalf of ``path``.
+
+    Raises:
+        StorageError: The system refuses; names the path and the system's reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written",
+            found=error.strerror or str(error),
+            fix="free some space or name another folder",
         ) from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from robustbench_safety.errors import StorageError
+from robustbench_safety.files.raw import writes
 from robustbench_safety.files.yaml_text import dump_yaml
 
 __all__ = ["atomic_path", "slugify", "write_bytes", "write_json", "write_yaml"]
@@ -27,19 +27,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files only their owner may read: the umask holds here as for any file.
-        temporary.touch(exist_ok=False)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written",
-            found=error.strerror or str(error),
-            fix="free some space or name another folder",
-        ) from error
+        with writes(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not by tempfile, whose files only their owner may read: the umask holds here as for any file.
+            temporary.touch(exist_ok=False)
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
     finally:
         _remove(temporary)
 

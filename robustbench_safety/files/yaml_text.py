@@ -164,7 +164,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _quoted_where_needed(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # The library quotes what YAML 1.1 would misread; our reader knows other numbers.
-    style = None if _plain_value(text) == text and isinstance(_plain_value(text), str) else '"'
+    plain = isinstance(_plain_value(text), str) and text.isprintable()
+    style = None if plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch  # type: ignore[import-untyped]
+import pooch
 
 from robustbench_safety.data.fetching.addresses import check_address
-from robustbench_safety.data.fetching.staging import Part, storing, working_folder
+from robustbench_safety.data.fetching.staging import Part, working_folder
 from robustbench_safety.data.fetching.transfer import OnBytes, Wanted, transfer
 from robustbench_safety.errors import DataError
-from robustbench_safety.files import reads
+from robustbench_safety.files import reads, writes
 
 __all__ = ["Download", "download"]
 
@@ -138,7 +138,7 @@ def _fetched(wanted: Wanted, path: Path, folder: Path, known: _Known, on_bytes: 
             os.fsync(handle.fileno())
         part.content.replace(output)
 
-    with storing(path), _quiet():
+    with writes(path), _quiet():
         part.remove_others()
         keeper = pooch.create(
             path=folder, base_url="", registry={_WHOLE: None}, urls={_WHOLE: wanted.address}

@@ -10,29 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from robustbench_safety.errors import FileFormatError, StorageError
-from robustbench_safety.files import read_json, write_json
+from robustbench_safety.files import read_json, write_json, writes
 from robustbench_safety.records import Record
 
-__all__ = ["Part", "Source", "storing", "working_folder"]
+__all__ = ["Part", "Source", "working_folder"]
 
 _LOCK = "lock"
-
-
-@contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Run a block that writes on behalf of ``path``.
-
-    Raises:
-        StorageError: The system refuses; names the path and the system's reason.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written",
-            found=error.strerror or str(error),
-            fix="free some space or name another folder",
-        ) from error
 
 
 @contextmanager
@@ -50,7 +33,7 @@ def working_folder(path: Path, ending: str) -> Iterator[Path]:
     """
     # A name may have 255 bytes, and a character of it up to four.
     folder = path.with_name(f".{path.name[:60]}.{ending}")
-    with storing(path):
+    with writes(path):
         lock = _locked(folder, path)
     try:
         yield folder

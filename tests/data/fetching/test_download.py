@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import BinaryIO
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
+import pooch
 import pytest
 import requests
 
