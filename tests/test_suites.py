@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.errors import FileFormatError, StorageError, UnknownNameError
+from robustbench_safety.errors import FileFormatError, StorageError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, resource_names
 from robustbench_safety.labels import class_digest, class_map_digest
 from robustbench_safety.records import Cell, Suite
@@ -142,6 +142,17 @@ def test_a_shipped_suite_goes_before_a_dataset_of_one_s_own(own: DataRoot) -> No
     assert own.beside is not None
     put_manifest(own.beside, "digits-safety")
     assert load_suite("digits-safety", data=own).label_space == "digits"
+
+
+def test_the_path_of_a_manifest_outside_the_folder_of_own_manifests_is_refused(
+    own: DataRoot, tmp_path: Path
+) -> None:
+    # The suite would be made from one file, and scored on another of the same name.
+    (tmp_path / "elsewhere").mkdir()
+    path = put_manifest(tmp_path / "elsewhere", "cifar-10")
+    with pytest.raises(UsageError, match="the folder of manifests named for the data"):
+        load_suite(path, data=own)
+    assert load_suite(path).name == "cifar-10"
 
 
 def test_a_file_that_is_neither_suite_nor_manifest_is_read_as_a_suite_and_refused(tmp_path: Path) -> None:

@@ -181,6 +181,10 @@ class DatasetManifest(Record):
         for name in self.headline:
             if name not in names:
                 raise ValueError(f"headline names {name!r}, which is no condition")
+        levels = {condition.level for condition in conditions}
+        for level in self.headline_levels:
+            if level not in levels:
+                raise ValueError(f"headline_levels names {level}, which is no condition's level")
         layout = self.layout
         kinds = {condition.kind for condition in conditions}
         if isinstance(layout, GeneratedLayout):

@@ -37,6 +37,12 @@ def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
         if path.suffix != ".yaml":
             # Manifests are looked up by this ending: a shipped one of the same name would be taken.
             raise UsageError(str(path), expected="a manifest whose name ends in .yaml", fix="rename it")
+        if root.beside is not None and root.beside.resolve() != path.parent.resolve():
+            raise UsageError(
+                str(path),
+                expected=f"a manifest in {root.beside}, the folder of manifests named for the data",
+                fix="move it there, or name no folder beside a manifest's own",
+            )
         return suite_of(load_dataset(path.stem, data=replace(root, beside=path.parent)))
     suites = resource_names("suites")
     if str(name) not in suites:

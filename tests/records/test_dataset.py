@@ -299,3 +299,11 @@ def test_a_class_map_that_contradicts_itself_is_refused(change: dict[str, object
     assert list(class_map().classes) == ["bird", "canine"]
     with pytest.raises(ValidationError, match=message):
         class_map(**change)
+
+
+def test_levels_of_the_headline_are_levels_of_the_conditions() -> None:
+    groups = [{"kind": "corruption", "names": ["fog"], "levels": [1, 2]}]
+    change = {"layout": GENERATED, "conditions": groups, "role": "corruption"}
+    assert manifest(**change, headline_levels=[2]).headline_levels == (2,)
+    with pytest.raises(ValidationError, match="headline_levels names 3, which is no condition's level"):
+        manifest(**change, headline_levels=[3])
