@@ -327,6 +327,15 @@ def test_what_is_no_whole_array_is_refused_and_named(
         opened_array(make_dataset())
 
 
+def test_labels_of_an_out_of_distribution_stack_outside_its_classes_are_refused(
+    tmp_path: Path, make_dataset: MakeDataset
+) -> None:
+    for wrong in (LABELS - 1, LABELS + 1):
+        save_stack(tmp_path / "mine", labels=wrong)
+        with pytest.raises(DataError, match=r"0 to 2"):
+            opened_array(make_dataset(role="ood", samples_per_class=4))
+
+
 def test_a_stack_cut_short_is_refused(tmp_path: Path, make_dataset: MakeDataset) -> None:
     save_stack(tmp_path / "mine")
     path = tmp_path / "mine" / "images.npy"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,11 +22,16 @@ from robustbench_safety.data.base import (
     checked_labels,
     release_pages,
 )
-from robustbench_safety.data.readers.image_folder import class_folders, first_repeated, without_ending
+from robustbench_safety.data.readers.image_folder import (
+    class_folders,
+    first_repeated,
+    listed,
+    without_ending,
+)
 from robustbench_safety.data.readers.npy import check_size, open_npy, open_npy_labels, wrong_array
 from robustbench_safety.data.readers.places import located
 from robustbench_safety.errors import DataError, MissingDependencyError
-from robustbench_safety.files import read_bytes, reads
+from robustbench_safety.files import read_bytes
 from robustbench_safety.records import ClipsLayout, ImageFolderLayout
 
 if TYPE_CHECKING:
@@ -103,7 +107,8 @@ class VideoReader(FileReader):
         self._size = place.manifest.image_size
         self._root = located(place, layout.path, layout.groups)
         folders = class_folders(self._root, place, ImageFolderLayout(type="image_folder"))
-        self._names, labels = _listed(self._root, folders)
+        self._names, groups = listed(self._root, folders, _is_clip)
+        labels = np.array(groups, dtype=np.int64)
         self.sample_ids = [without_ending(name) for name in self._names]
         if repeated := first_repeated(self.sample_ids):
             raise DataError(
@@ -130,17 +135,6 @@ class VideoReader(FileReader):
 
 def _frames(place: Place, layout: ClipsLayout) -> int:
     return layout.frames_of.get(place.condition.name, layout.frames)
-
-
-def _listed(root: Path, folders: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    names: list[str] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        with reads(root / folder), os.scandir(root / folder) as entries:
-            found = sorted(entry.name for entry in entries if _is_clip(entry.name))
-        names += [f"{folder}/{name}" for name in found]
-        labels += [label] * len(found)
-    return names, np.array(labels, dtype=np.int64)
 
 
 def _is_clip(name: str) -> bool:

@@ -23,6 +23,7 @@ import yaml
 
 from robustbench_safety.data.base import Place
 from robustbench_safety.errors import DataError, StorageError
+from robustbench_safety.files import read_bytes
 from robustbench_safety.records import HuggingFaceLayout
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ __all__ = ["failures_named", "load_split", "quiet", "source_name"]
 
 _REPOSITORY = re.compile(r"(?!buckets/)\w[\w.-]*/\w[\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+#: Where a card's head names data files, an address among them; a home page is none.
+_ELSEWHERE = re.compile(r"(?:\b(?:data_files|data_dir|path)\b|^\s*-)[^\n#]*://", re.MULTILINE)
+_LARGEST_CARD = 8 * 2**20
 #: Errors of the system about the cache that is written, not about what is read.
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -89,7 +93,22 @@ def _local_folder(place: Place) -> Path:
             expected="data files alone: code of a dataset is not run",
             fix="convert the dataset to Parquet, or remove the script if the data files are whole without it",
         )
+    card = folder / "README.md"
+    head = _head(card) if card.is_file() else ""
+    if re.search(r"\bdata_(?:files|dir)\b", head) and _ELSEWHERE.search(head):
+        raise DataError(
+            f"{card} names data files on the network",
+            expected="data files in the folder: nothing is fetched when a folder is read",
+            fix="remove data_files from its head, or name the dataset on the hub",
+        )
     return folder
+
+
+def _head(card: Path) -> str:
+    """Return the YAML at the head of a dataset's card, which tells the library where its files are."""
+    text = read_bytes(card, largest=_LARGEST_CARD).decode(errors="replace")
+    parts = text.split("---", 2)
+    return parts[1] if text.startswith("---") and len(parts) == 3 else ""
 
 
 def _saved_split(folder: Path, layout: HuggingFaceLayout) -> datasets.Dataset:

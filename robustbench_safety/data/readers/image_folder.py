@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from robustbench_safety.errors import DataError
 from robustbench_safety.files import read_bytes, reads
 from robustbench_safety.records import ImageFolderLayout
 
-__all__ = ["ImageFolderReader", "class_folders", "first_repeated", "walked", "without_ending"]
+__all__ = ["ImageFolderReader", "class_folders", "first_repeated", "listed", "walked", "without_ending"]
 
 #: The largest picture of ImageNet has 15 MB.
 _LARGEST_FILE = 64 * 2**20
@@ -45,7 +45,7 @@ class ImageFolderReader(FileReader):
             classes: Sequence[str] = ()
         else:
             classes = class_folders(self._root, place, layout)
-            self._names, groups = _listed(self._root, classes)
+            self._names, groups = listed(self._root, classes, is_picture)
         self.sample_ids = [without_ending(name) for name in self._names]
         if repeated := first_repeated(self.sample_ids):
             raise DataError(
@@ -105,12 +105,13 @@ def class_folders(root: Path, place: Place, layout: ImageFolderLayout) -> list[s
     return wanted
 
 
-def _listed(root: Path, folders: Sequence[str]) -> tuple[list[str], list[int]]:
+def listed(root: Path, folders: Sequence[str], wanted: Callable[[str], bool]) -> tuple[list[str], list[int]]:
+    """Return the wanted files of each folder, by name, and the number of the folder that each lies in."""
     names: list[str] = []
     groups: list[int] = []
     for label, folder in enumerate(folders):
         with reads(root / folder), os.scandir(root / folder) as entries:
-            found = sorted(entry.name for entry in entries if is_picture(entry.name))
+            found = sorted(entry.name for entry in entries if wanted(entry.name))
         names += [f"{folder}/{name}" for name in found]
         groups += [label] * len(found)
     return names, groups

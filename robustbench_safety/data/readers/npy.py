@@ -16,11 +16,11 @@ from robustbench_safety.data.base import (
     Place,
     Stored,
     array_ids,
-    check_class_counts,
     check_count,
     checked_labels,
     release_pages,
 )
+from robustbench_safety.data.readers.columns import check_groups
 from robustbench_safety.data.readers.places import located
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import reads
@@ -61,8 +61,8 @@ class NpyReader(ArrayReader):
             found = open_npy_labels(path, shape[0])[rows]
         self.labels = checked_labels(path, manifest, found, place.classes)
         self._groups = found.astype(np.int64)
-        if layout.labels is not None and manifest.samples_per_class is not None:
-            check_class_counts(path, manifest, self._groups, place.classes)
+        if layout.labels is not None:
+            check_groups(path, place, self._groups)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the slice of each image, row by row."""

@@ -56,7 +56,9 @@ def globbed(place: Place, pattern: str) -> list[Path]:
         DataError: None does.
     """
     with reads(place.folder):
-        found = sorted(path for path in place.folder.glob(pattern) if path.is_file())
+        # A Mac leaves ._ files behind.
+        seen = (path for path in place.folder.glob(pattern) if not path.name.startswith("."))
+        found = sorted(path for path in seen if path.is_file())
     if not found:
         raise DataError(
             f"{place.manifest.name} is not in {place.folder}",

@@ -371,6 +371,35 @@ def test_a_loading_script_of_the_folder_s_name_is_refused_and_not_run(
     assert not (tmp_path / "PWNED").exists()
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        "- config_name: default\n  data_files:\n  - split: test\n    path: https://example.org/a.parquet",
+        "- config_name: default\n  data_files: 'hf://datasets/a/b/*.parquet'",
+        "- config_name: default\n  data_files:\n  - split: test\n    path:\n    - 'http://example.org/a.parquet'",
+    ],
+)
+def test_a_card_that_sends_to_the_network_for_files_is_refused_before_anything_is_opened(
+    tmp_path: Path, make_dataset: MakeDataset, files: str
+) -> None:
+    put_parquet(tmp_path / "mine", twelve())
+    (tmp_path / "mine" / "README.md").write_text(f"---\nconfigs:\n{files}\n---\n# Mine\n")
+    with pytest.raises(DataError, match=r"README\.md names data files on the network"):
+        opened(make_dataset)
+
+
+def test_a_card_with_files_of_the_folder_and_addresses_in_its_text_does_no_harm(
+    tmp_path: Path, make_dataset: MakeDataset
+) -> None:
+    put_parquet(tmp_path / "mine", twelve())
+    head = (
+        "homepage: https://example.org\nconfigs:\n- config_name: default\n"
+        "  data_files:\n  - split: test\n    path: '*.parquet'"
+    )
+    (tmp_path / "mine" / "README.md").write_text(f"---\n{head}\n---\n- from https://example.org\n")
+    assert len(opened(make_dataset).sample_ids) == 12
+
+
 def at(folder: Path, make_dataset: MakeDataset) -> HuggingFaceReader:
     manifest = make_dataset(layout=LAYOUT).manifest
     place = Place(
