@@ -36,9 +36,10 @@ from robustbench_safety.devices import describe, measured_batch_size
 from robustbench_safety.files import digest_of
 from robustbench_safety.jobs import prepare
 from robustbench_safety.models import Model
-from robustbench_safety.models.checkpoints import weights_digest
 from robustbench_safety.models.cifar import build
-from robustbench_safety.models.model import Normalised
+from robustbench_safety.models.classifier import Classifier
+from robustbench_safety.models.model import Asked
+from robustbench_safety.models.weights import weights_digest
 from robustbench_safety.predicting import first_image, predict
 from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
 from robustbench_safety.runs import Run
@@ -52,8 +53,8 @@ CPU = torch.device("cpu")
 def seeded_resnet20() -> Model:
     """Return ResNet-20 with seeded weights."""
     torch.manual_seed(0)
-    built = build("resnet20", label_space=None, pretrained=False)
-    network = Normalised(built.network, built.preprocessing).eval().requires_grad_(requires_grad=False)
+    built = build(Asked(architecture="resnet20", checkpoint=Path("none")))
+    network = Classifier(built.network, built.preprocessing).eval().requires_grad_(requires_grad=False)
     network.to(memory_format=torch.channels_last)
     spec = ModelSpec(
         family="cifar",

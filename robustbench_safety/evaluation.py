@@ -57,6 +57,7 @@ def score(
     seed: int | None = None,
     limit: int | None = None,
     skip_missing: bool = False,
+    trust_pickle: bool = False,
     trust_code: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -76,7 +77,9 @@ def score(
         seed: Of everything drawn; None for the suite's. Another makes the row partial.
         limit: Source images taken of each dataset; None for all. A limit makes the row partial.
         skip_missing: Leave out cells whose data are missing; the row is then partial.
-        trust_code: Let a model file name a Python callable.
+        trust_pickle: Unpickle a checkpoint that needs code to be run; the record says so.
+        trust_code: Run a program that was handed in: .pt2, TorchScript, or a Python callable that a model
+            file names; the record says so.
         progress: Told where the run is.
 
     Returns:
@@ -87,7 +90,7 @@ def score(
     """
     _check_options(batch_size, limit, workers, seed)
     chosen, root = _suite_and_data(suite, data)
-    loaded = _loaded(model, checkpoint, chosen.label_space, trust_code=trust_code)
+    loaded = _loaded(model, checkpoint, chosen.label_space, trust_pickle=trust_pickle, trust_code=trust_code)
     if loaded.spec.label_space != chosen.label_space:
         raise ModelError(
             f"{loaded.spec.name} does not speak the label space of suite {chosen.name}",
@@ -157,7 +160,7 @@ def predict(
     _check_options(batch_size, limit, None, seed)
     opened = load_dataset(dataset, data=_data_root(data))
     chosen = condition or opened.manifest.all_conditions()[0]
-    loaded = _loaded(model, checkpoint, opened.manifest.label_space, trust_code=False)
+    loaded = _loaded(model, checkpoint, opened.manifest.label_space)
     job = prepare(opened, chosen, label_space=loaded.spec.label_space, seed=seed, limit=limit)
     run = _open_run(
         loaded, job, Path(predictions), name=None, device=device, precision=precision,
@@ -186,12 +189,19 @@ def _default_workers() -> int:
 
 
 def _loaded(
-    model: str | Path | Model, checkpoint: str | Path | None, label_space: str | None, *, trust_code: bool
+    model: str | Path | Model,
+    checkpoint: str | Path | None,
+    label_space: str | None,
+    *,
+    trust_pickle: bool = False,
+    trust_code: bool = False,
 ) -> Model:
     if isinstance(model, Model):
         return model
     path = Path(checkpoint) if checkpoint is not None else None
-    return load_model(model, checkpoint=path, label_space=label_space, trust_code=trust_code)
+    return load_model(
+        model, checkpoint=path, label_space=label_space, trust_pickle=trust_pickle, trust_code=trust_code
+    )
 
 
 def _check_options(batch_size: int | None, limit: int | None, workers: int | None, seed: int | None) -> None:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety.errors import DataError, FileFormatError
-from robustbench_safety.files import locate_resource, read_yaml
-from robustbench_safety.records import ClassMap, ClassSubset, LabelSpace
+from robustbench_safety.files import locate_resource, read_yaml, resource_names
+from robustbench_safety.records import ClassMap, ClassNames, ClassSubset, LabelSpace
 
 __all__ = [
     "class_digest",
     "class_map_digest",
     "load_class_map",
+    "load_class_names",
     "load_label_space",
     "load_subset",
     "project_logits",
@@ -107,6 +108,32 @@ def load_class_map(name: str, *, beside: Path | None = None, fix: str = "") -> C
         twice = next(member for member in members if members.count(member) > 1)
         raise FileFormatError(f"{path}: {twice} stands for two classes", fix="let the classes be disjoint")
     return found
+
+
+def load_class_names(space: LabelSpace) -> ClassNames:
+    """Return what the classes of a label space are called in words, in index order.
+
+    From ``data_manifests/class_names/<label space>.yaml``; where there is none, a class is called by its key,
+    with spaces for underscores.
+
+    Raises:
+        FileFormatError: The file does not name exactly the classes of the label space, in its order.
+    """
+    folder = "data_manifests/class_names"
+    if space.name not in resource_names(folder):
+        plain = {key: key.replace("_", " ") for key in space.classes}
+        return ClassNames(name=space.name, prompts=plain, source="the keys of the label space")
+    path = locate_resource("class names", space.name, folder)
+    names = read_yaml(path, ClassNames)
+    _check_name(path, space.name, names.name)
+    for table in (names.prompts, names.lemmas):
+        if table and tuple(table) != space.classes:
+            raise FileFormatError(
+                f"{path}: the names are not those of the classes of {space.name}",
+                expected=f"its {len(space.classes)} keys, in their order",
+                found=f"{len(table)} keys",
+            )
+    return names
 
 
 def _check_list(path: Path, name: str, listed: LabelSpace | ClassSubset) -> None:

@@ -68,8 +68,12 @@ def score(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out what has no data; the row is then partial.")
     ] = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Unpickle a checkpoint that runs code; the record says so.")
+    ] = False,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Let a model file name a Python callable.")
+        bool,
+        typer.Option("--trust-code", help="Run a program handed in: .pt2, TorchScript, python:."),
     ] = False,
 ) -> None:
     """Score a model on a suite. Run it again after an interruption and it goes on from there."""
@@ -91,6 +95,7 @@ def score(
         seed=seed,
         limit=limit,
         skip_missing=skip_missing,
+        trust_pickle=trust_pickle,
         trust_code=trust_code,
     )
 

@@ -45,6 +45,7 @@ def run_score(
     seed: int | None,
     limit: int | None,
     skip_missing: bool,
+    trust_pickle: bool,
     trust_code: bool,
 ) -> None:
     """Score, file the record, and say where everything lies."""
@@ -63,6 +64,7 @@ def run_score(
             seed=seed,
             limit=limit,
             skip_missing=skip_missing,
+            trust_pickle=trust_pickle,
             trust_code=trust_code,
             progress=progress,
         )

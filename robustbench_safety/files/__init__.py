@@ -2,7 +2,7 @@
 
 from robustbench_safety.files.differences import differences
 from robustbench_safety.files.digests import canonical_json, digest_of
-from robustbench_safety.files.raw import file_digest, read_bytes, reads, writes
+from robustbench_safety.files.raw import file_digest, read_bytes, read_lines, reads, writes
 from robustbench_safety.files.resources import locate_resource, resource_folder, resource_names
 from robustbench_safety.files.strict import read_json, read_yaml, yaml_fields
 from robustbench_safety.files.writing import atomic_path, slugify, write_bytes, write_json, write_yaml
@@ -16,6 +16,7 @@ __all__ = [
     "locate_resource",
     "read_bytes",
     "read_json",
+    "read_lines",
     "read_yaml",
     "reads",
     "resource_folder",

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from robustbench_safety.errors import FileFormatError, StorageError
 
-__all__ = ["file_digest", "read_bytes", "reads", "writes"]
+#: Bytes; ImageNet's 21,843 classes have 220,000.
+_LARGEST_LIST = 16 * 2**20
+
+__all__ = ["file_digest", "read_bytes", "read_lines", "reads", "writes"]
 
 
 @contextmanager
@@ -78,3 +81,19 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """
     with reads(path), path.open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty, without the space around them.
+
+    Raises:
+        StorageError: It cannot be read.
+        FileFormatError: It is not text in UTF-8, or larger than a list can be.
+    """
+    try:
+        text = read_bytes(path, largest=_LARGEST_LIST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{path} is not a text file", expected="text in UTF-8, one entry a line", found=str(error)
+        ) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -13,7 +13,7 @@ from robustbench_safety.models.cifar_nets.allconv import AllConvNet
 from robustbench_safety.models.cifar_nets.resnet import CifarResNet
 from robustbench_safety.models.cifar_nets.resnext import CifarResNeXt
 from robustbench_safety.models.cifar_nets.wideresnet import WideResNet
-from robustbench_safety.models.model import Built
+from robustbench_safety.models.model import Asked, Built
 from robustbench_safety.records import Preprocessing
 
 __all__ = ["architectures", "build"]
@@ -81,19 +81,17 @@ def architectures() -> list[str]:
     return sorted(_ARCHITECTURES)
 
 
-def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Built:
-    """Build a network without weights.
+def build(asked: Asked) -> Built:
+    """Build a network without weights, since the family has none of its own.
 
-    Args:
-        architecture: ``name`` or ``name/label-space``; CIFAR-10 where neither this nor ``label_space`` says.
-        label_space: Declared by the model file.
-        pretrained: Refused, since the family has no weights of its own.
+    The architecture is ``name`` or ``name/label-space``; CIFAR-10 where neither this nor the model file says.
 
     Raises:
         UnknownNameError: No such architecture or label space.
         UsageError: The name and ``label_space`` contradict each other.
         CheckpointError: There is no checkpoint.
     """
+    architecture, label_space = asked.architecture, asked.label_space
     name, _, suffix = architecture.partition("/")
     if name not in _ARCHITECTURES:
         raise UnknownNameError.among(
@@ -106,7 +104,7 @@ def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Bu
             found=label_space,
             fix="leave one of the two out",
         )
-    if pretrained:
+    if asked.pretrained:
         raise CheckpointError(
             f"cifar:{architecture} needs a checkpoint", fix="give it with --checkpoint FILE"
         )

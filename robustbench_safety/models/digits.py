@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from robustbench_safety.errors import CheckpointError, UnknownNameError
-from robustbench_safety.models.model import Built
+from robustbench_safety.models.model import Asked, Built
 from robustbench_safety.records import Preprocessing
 
 __all__ = ["DigitsNet", "architectures", "build", "build_network"]
@@ -73,18 +73,17 @@ def architectures() -> list[str]:
     return ["cnn"]
 
 
-def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Built:
+def build(asked: Asked) -> Built:
     """Build the network without weights; it speaks the label space ``digits``, whatever the model file says.
 
     Raises:
         UnknownNameError: No such architecture.
         CheckpointError: There is no checkpoint.
     """
-    del label_space
-    if architecture not in architectures():
-        raise UnknownNameError.among("digits architecture", architecture, architectures())
-    if pretrained:
+    if asked.architecture not in architectures():
+        raise UnknownNameError.among("digits architecture", asked.architecture, architectures())
+    if asked.pretrained:
         raise CheckpointError(
-            f"digits:{architecture} needs a checkpoint", fix="give it with --checkpoint FILE"
+            f"digits:{asked.architecture} needs a checkpoint", fix="give it with --checkpoint FILE"
         )
     return Built(network=build_network(None), preprocessing=_PREPROCESSING, label_space=_LABEL_SPACE)

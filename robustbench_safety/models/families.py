@@ -8,9 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
 from robustbench_safety.errors import MissingDependencyError, UnknownNameError, UsageError
-from robustbench_safety.models.model import Built
+from robustbench_safety.models.model import Asked, Built
 
-__all__ = ["ENTRY_POINT_GROUP", "FAMILIES", "Family", "family_names", "load_family"]
+__all__ = ["ENTRY_POINT_GROUP", "EXTRAS", "FAMILIES", "Family", "family_names", "load_family"]
 
 #: Name of a family -> the module that builds its networks.
 FAMILIES = {
@@ -20,22 +20,22 @@ FAMILIES = {
     "timm": "robustbench_safety.models.timm",
 }
 
+#: Name of a family -> the extra of this package that brings its library; the others need none.
+EXTRAS = {"clip": "clip", "hf": "hf", "onnx": "onnx"}
+
 #: Where other installed packages name their families.
 ENTRY_POINT_GROUP = "robustbench_safety.models"
-
-
-class _Build(Protocol):
-    def __call__(self, architecture: str, *, label_space: str | None, pretrained: bool) -> Built: ...
 
 
 class Family(Protocol):
     """What a family's module must offer."""
 
-    build: _Build
-    """Build the bare network of an architecture.
+    build: Callable[[Asked], Built]
+    """Build the network that is asked for.
 
-    ``label_space`` is the one that the model file declares, None where it declares none. ``pretrained`` is
-    true where no checkpoint was given: the family then brings its own weights or raises ``CheckpointError``.
+    Where a checkpoint was handed in, the network comes without weights and the checkpoint is loaded into it
+    strictly afterwards; a family that needs the weights earlier loads them with ``weights.load_checkpoint``
+    and says so in ``Built.loaded``. Where none was, it brings its own or raises ``CheckpointError``.
     """
     architectures: Callable[[], list[str]]
     """Return the names that ``build`` knows, sorted."""
@@ -55,7 +55,7 @@ def load_family(name: str) -> Family:
         UsageError: What the package names is not a family.
     """
     if name in FAMILIES:
-        return cast(Family, importlib.import_module(FAMILIES[name]))
+        return _ours(name)
     outside = _outside()
     if name not in outside:
         raise UnknownNameError.among("model family", name, family_names(), fix="`rbs models list` shows all")
@@ -74,6 +74,22 @@ def load_family(name: str) -> Family:
             found=type(module).__name__,
         )
     return cast(Family, module)
+
+
+def _ours(name: str) -> Family:
+    try:
+        return cast(Family, importlib.import_module(FAMILIES[name]))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if name not in EXTRAS or missing == "robustbench_safety":
+            raise
+        raise MissingDependencyError(
+            f"model family {name!r} needs the extra {EXTRAS[name]!r}",
+            expected=f"the package that holds {missing}",
+            found="not installed",
+            fix=f"uv pip install 'robustbench-safety[{EXTRAS[name]}]'; in a checkout: uv pip install "
+            f"'.[{EXTRAS[name]}]'",
+        ) from error
 
 
 def _outside() -> dict[str, EntryPoint]:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robustbench_safety.errors import ModelError, UsageError
+from robustbench_safety.errors import CheckpointError, ModelError, UsageError
 from robustbench_safety.files import read_yaml
 from robustbench_safety.labels import load_label_space
-from robustbench_safety.models.checkpoints import (
-    load_strictly,
-    read_checkpoint,
-    require_checkpoint_file,
-    weights_digest,
-)
+from robustbench_safety.models.checkpoints import TRUSTED_PICKLE, require_checkpoint_file
+from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.models.families import load_family
-from robustbench_safety.models.model import Built, Model, Normalised
-from robustbench_safety.models.probe import count_outputs
-from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec
+from robustbench_safety.models.features import find_last_layer
+from robustbench_safety.models.head import select_head
+from robustbench_safety.models.model import Asked, Built, Model, Trust
+from robustbench_safety.models.probe import examine, grey_image
+from robustbench_safety.models.weights import load_checkpoint, weights_digest
+from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Trusted
 
-__all__ = ["load_model"]
+__all__ = ["ask", "load_model"]
 
 _MODEL_FILE_ENDINGS = (".yaml", ".yml")
+#: Fields of a model file that one family alone understands.
+_OF_ONE_FAMILY = {"zero_shot": "clip", "probe": "clip", "members": "ensemble", "combine": "ensemble"}
 
 
 def load_model(
@@ -28,91 +29,175 @@ def load_model(
     *,
     checkpoint: Path | None = None,
     label_space: str | None = None,
+    trust_pickle: bool = False,
     trust_code: bool = False,
 ) -> Model:
     """Build a network, read its weights without running code, and check that it does what it says.
 
     Args:
         model: ``family:architecture``, or the path of a model file in YAML.
-        checkpoint: Weights; goes before the one that a model file names. Without any, timm fetches its own, a
-            ``python`` network keeps those it was built with, and the other families refuse.
+        checkpoint: Weights; goes before the one that a model file names. Without any, timm, torchvision, clip
+            and hf fetch their own, a ``python`` network keeps those it was built with, and the other families
+            refuse.
         label_space: What the suite speaks. Used only where neither model file nor family declares a label
             space; one they declare is kept even where it differs, and it is the caller who compares.
-        trust_code: Whether a model file may name a ``python`` network, whose code is then run.
+        trust_pickle: Whether a checkpoint that needs code to be run is unpickled.
+        trust_code: Whether a program that was handed in is run: .pt2, TorchScript, or a ``python`` network
+            that a model file names.
 
     Returns:
         The model on the CPU, in evaluation mode, its parameters frozen.
 
     Raises:
-        UsageError: ``model`` is malformed, needs ``trust_code``, or speaks no label space.
+        UsageError: ``model`` is malformed, needs to be trusted, or speaks no label space.
         UnknownNameError: No such family, architecture or label space; near names are shown.
+        MissingDependencyError: The family's library is not installed; the command that installs it is named.
         FileFormatError: The model file does not hold what it should.
         CheckpointError: The weights cannot be read safely, or do not fit.
         ModelError: The network fails, or has another class count than its label space.
     """
+    trust = Trust(pickle=trust_pickle, code=trust_code)
+    family, asked = ask(model, checkpoint=checkpoint, label_space=label_space, trust=trust)
+    built = load_family(family).build(asked)
+    info = built.loaded
+    if info is None and asked.checkpoint is not None:
+        info = load_checkpoint(built.network, asked, aliases=built.key_aliases)
+    _require_stated_digest(asked, info)
+    return _ready(built, asked, info)
+
+
+def ask(
+    model: str | Path, *, checkpoint: Path | None, label_space: str | None, trust: Trust
+) -> tuple[str, Asked]:
+    """Return the family, and what is asked of it.
+
+    Raises:
+        UsageError: ``model`` is malformed, or a field is for another family.
+        FileFormatError: The model file does not hold what it should.
+        CheckpointError: There is no such checkpoint.
+    """
     path = Path(model)
     is_file = isinstance(model, Path) or path.suffix in _MODEL_FILE_ENDINGS
-    asked = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
-    family, _, architecture = asked.model.partition(":")
+    file = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
+    family, _, architecture = file.model.partition(":")
     where = f"{path}: model" if is_file else "model"
     if not family or not architecture:
         raise UsageError(
-            f"{where} {asked.model!r} is malformed",
+            f"{where} {file.model!r} is malformed",
             expected="family:architecture, e.g. timm:resnet50, or the path of a model file ending in .yaml",
         )
-    if is_file and family == "python" and not trust_code:
+    for field, only in _OF_ONE_FAMILY.items():
+        if family != only and getattr(file, field):
+            raise UsageError(
+                f"{path}: {field} is for the family {only}",
+                found=f"model {file.model}",
+                fix="leave the field out",
+            )
+    if is_file and family == "python" and not trust.code:
         raise UsageError(
-            f"{where} {asked.model!r} runs code of its own", fix="read that code, then give --trust-code"
+            f"{where} {file.model!r} runs code of its own", fix="read that code, then give --trust-code"
         )
-    if checkpoint is None and asked.checkpoint is not None:
-        checkpoint = path.parent / asked.checkpoint
-    if checkpoint is not None:
+    if checkpoint is None and file.checkpoint is not None:
+        checkpoint = path.parent / file.checkpoint
+    if checkpoint is not None and family not in _READS_FOLDERS:
         require_checkpoint_file(checkpoint)  # before a family is imported, which can take seconds
-    built = load_family(family).build(
-        architecture, label_space=asked.label_space, pretrained=checkpoint is None
+    return family, Asked(
+        architecture=architecture,
+        file=file,
+        folder=path.parent if is_file else Path(),
+        checkpoint=checkpoint,
+        suite_label_space=label_space,
+        trust=trust,
+        from_file=is_file,
     )
-    info = _load_weights(built, checkpoint, model=asked.model) if checkpoint is not None else None
-    return _ready(built, asked, info, suite_label_space=label_space)
 
 
-def _load_weights(built: Built, checkpoint: Path, *, model: str) -> CheckpointInfo:
-    names = built.network.state_dict().keys()
-    values, info = read_checkpoint(checkpoint, names=names, aliases=built.key_aliases)
-    rules = load_strictly(built.network, values, source=f"checkpoint {checkpoint}", model=model)
-    return info.model_copy(update={"unwrapped": (*info.unwrapped, *rules)})
+#: Families whose checkpoint may be a folder.
+_READS_FOLDERS = ("hf",)
 
 
-def _ready(
-    built: Built, asked: ModelFile, info: CheckpointInfo | None, *, suite_label_space: str | None
-) -> Model:
-    space_name = asked.label_space or built.label_space or suite_label_space
+def _require_stated_digest(asked: Asked, info: CheckpointInfo | None) -> None:
+    stated = asked.file.sha256
+    if stated is None or (info is not None and info.sha256 == stated):
+        return
+    raise CheckpointError(
+        f"the checkpoint of {asked.file.model} is not the one that the model file states",
+        expected=f"sha256 {stated}",
+        found=info.sha256 if info is not None else "no checkpoint",
+        fix="fetch it again, or correct the digest if the file was changed on purpose",
+    )
+
+
+def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
+    file = asked.file
+    space_name = file.label_space or built.label_space or asked.suite_label_space
     if space_name is None:
         raise UsageError(
-            f"{asked.model} speaks no label space",
+            f"{file.model} speaks no label space",
             expected="the name of one, e.g. cifar-10",
             fix="give the network an attribute label_space, or write it in a model file",
         )
-    n_classes = len(load_label_space(space_name).classes)
-    preprocessing = asked.preprocessing or built.preprocessing
-    network = Normalised(built.network, preprocessing).eval().requires_grad_(requires_grad=False)
-    n_outputs = count_outputs(network, input_size=preprocessing.input_size, name=asked.model)
+    space = load_label_space(space_name)
+    n_classes = len(space.classes)
+    preprocessing = file.preprocessing or built.preprocessing
+    seen = examine(
+        Classifier(built.network, preprocessing).eval().requires_grad_(requires_grad=False),
+        input_size=preprocessing.input_size,
+        name=file.model,
+    )
+    head, columns = built.head_classes, built.columns
+    if head is None and file.head_classes is not None:
+        head, columns = select_head(file.head_classes, space, folder=asked.folder, outputs=seen.outputs)
+    n_outputs = seen.outputs if columns is None else len(columns)
     if n_outputs != n_classes:
         raise ModelError(
-            f"{asked.model} has another number of outputs than label space {space_name} has classes",
+            f"{file.model} has another number of outputs than label space {space_name} has classes",
             expected=str(n_classes),
             found=str(n_outputs),
-            fix="declare the label space that the network was trained for",
+            fix="declare the label space that the network was trained for, or the classes of its head",
         )
-    family, _, architecture = asked.model.partition(":")
+    network = Classifier(built.network, preprocessing, outputs=file.outputs, columns=columns)
+    network.eval().requires_grad_(requires_grad=False)
+    last_layer = find_last_layer(network, grey_image(seen.size)) if file.outputs == "logits" else None
+    family, _, architecture = file.model.partition(":")
+    own_parameters = sum(parameter.numel() for parameter in built.network.parameters())
     spec = ModelSpec(
         family=family,
         architecture=architecture,
         checkpoint=info,
-        weights_digest=weights_digest(built.network.state_dict()),
+        weights_digest=weights_digest(built.network.state_dict() if built.state is None else built.state),
         code_digest=built.code_digest,
-        parameters=sum(parameter.numel() for parameter in built.network.parameters()),
+        parameters=own_parameters if built.parameters is None else built.parameters,
+        flops=seen.flops,
+        features=last_layer.weight.shape[1] if last_layer is not None else None,
+        gradients=built.gradients,
         label_space=space_name,
+        head_classes=head,
+        outputs=file.outputs,
         preprocessing=preprocessing,
-        training_data=asked.training_data or built.training_data,
+        zero_shot=built.zero_shot,
+        probe=built.probe,
+        members=built.members,
+        combine=file.combine if built.members else None,
+        trusted=_trusted(built, info),
+        training_data=file.training_data or built.training_data,
+        trained_on=file.trained_on or built.trained_on,
     )
-    return Model(spec=spec, network=network, n_classes=n_classes, name=asked.name or asked.model)
+    return Model(
+        spec=spec,
+        network=network,
+        n_classes=n_classes,
+        name=file.name or file.model,
+        last_layer=last_layer,
+        precision=file.precision,
+        published_accuracy=file.published_accuracy or built.published_accuracy,
+    )
+
+
+def _trusted(built: Built, info: CheckpointInfo | None) -> tuple[Trusted, ...]:
+    rules = [rule for one in (info, built.probe) if one is not None for rule in one.unwrapped]
+    needed: dict[Trusted, bool] = {
+        "code": built.trusted_code or any("code" in member.trusted for member in built.members),
+        "pickle": TRUSTED_PICKLE in rules or any("pickle" in member.trusted for member in built.members),
+    }
+    return tuple(kind for kind, was in needed.items() if was)

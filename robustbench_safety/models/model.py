@@ -1,31 +1,100 @@
-"""What a loaded model is, and what a family hands over to make one."""
+"""What a family is asked for, what it hands over, and what a loaded model is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from robustbench_safety.records import ModelSpec, Preprocessing
+from robustbench_safety.models.classifier import Classifier
+from robustbench_safety.models.features import LastLayer, penultimate
+from robustbench_safety.records import (
+    CheckpointInfo,
+    HeadClasses,
+    ModelFile,
+    ModelSpec,
+    Preprocessing,
+    ZeroShot,
+)
 
-__all__ = ["Built", "Model", "Normalised"]
+__all__ = ["Asked", "Built", "Model", "Trust"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What the user lets run, on the command line and nowhere else."""
+
+    pickle: bool = False
+    """Old pickles that need code to be run."""
+    code: bool = False
+    """Programs: .pt2, TorchScript, and a ``python:`` network that a model file names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What somebody asks a family to build."""
+
+    architecture: str
+    """What stands behind ``family:``."""
+    file: ModelFile = field(default_factory=lambda: ModelFile(model="unnamed:unnamed"))
+    """Everything else that was asked for; its defaults where only a name was given."""
+    folder: Path = Path()
+    """That paths in the model file are relative to."""
+    checkpoint: Path | None = None
+    """Weights that were handed in; None where the family is to bring its own."""
+    suite_label_space: str | None = None
+    """What the suite speaks; for families that can speak any label space. A declared one goes before it."""
+    trust: Trust = field(default_factory=Trust)
+    from_file: bool = False
+    """Whether a model file asks: what somebody typed is theirs, what a file says may be a stranger's."""
+
+    @property
+    def label_space(self) -> str | None:
+        """The label space that the model file declares."""
+        return self.file.label_space
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the family is to bring its own weights."""
+        return self.checkpoint is None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A bare network as its family builds it, before a checkpoint goes in."""
+    """A network as its family builds it. Where ``loaded`` is None, the checkpoint goes in afterwards."""
 
     network: nn.Module
-    """Takes normalised images and returns logits."""
+    """Takes normalised images float32 [N, 3, H, W] and returns logits [N, outputs]."""
     preprocessing: Preprocessing
     label_space: str | None
     """Name of the label space it speaks; None where only the user can know."""
     training_data: str | None = None
+    trained_on: tuple[str, ...] = ()
+    published_accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Top-1 by data set, where the weights are the family's own and their authors state it."""
     code_digest: str | None = None
     """sha256 of the source file, for a network that a user's own code builds."""
     key_aliases: tuple[tuple[str, str], ...] = ()
     """Parts of tensor names as (other spelling in published checkpoints, spelling in this network)."""
+    loaded: CheckpointInfo | None = None
+    """Where the family has put the checkpoint's weights in itself: where they came from."""
+    state: Mapping[str, torch.Tensor] | None = None
+    """Tensors of the fingerprint, where they are others than the network's (CLIP's text tower among them)."""
+    parameters: int | None = None
+    """Where it is not what the network's own parameters count."""
+    gradients: bool = True
+    head_classes: HeadClasses | None = None
+    """Which of a larger head's outputs the network returns, where the family has selected them."""
+    columns: tuple[int, ...] | None = None
+    """Outputs to select, in the label space's order, where the family has not selected them itself."""
+    zero_shot: ZeroShot | None = None
+    probe: CheckpointInfo | None = None
+    members: tuple[ModelSpec, ...] = ()
+    trusted_code: bool = False
+    """Whether it could only be built by running a program that was handed in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,48 +102,26 @@ class Model:
     """A network that is ready to be scored, with the snapshot of what it is."""
 
     spec: ModelSpec
-    network: nn.Module
+    network: Classifier
     """In evaluation mode, parameters frozen. Float [N, 3, H, W] in [0, 1] -> logits [N, K]."""
     n_classes: int
     """K, the classes of the label space."""
     name: str
     """Shown on the leaderboard unless the caller gives another."""
+    last_layer: LastLayer | None = None
+    """Weight and bias that make the logits of the penultimate features; None where they cannot be had."""
+    precision: str | None = None
+    """That the model file asks for."""
+    published_accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Top-1 by data set, as the weights' authors state it."""
 
+    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return penultimate features [N, D] and logits [N, K] from one pass.
 
-class Normalised(nn.Module):
-    """A network behind its normalisation: takes pixels in [0, 1], so that an attack perturbs pixels.
+        Args:
+            images: float32 [N, 3, H, W] in [0, 1].
 
-    The arithmetic is (x - mean) / std, bit for bit, in either memory format, and the format is kept. Where
-    mean is 0 and std is 1 there is none. Cost at batch 64 and 32x32 on two cores: 0.05 ms in channels_last,
-    0.4 % of ResNet-20.
-
-    Args:
-        network: Takes normalised images.
-        preprocessing: Gives mean and std of the three channels.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
-        self._identity = set(preprocessing.mean) == {0.0} and set(preprocessing.std) == {1.0}
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits [N, K] of images [N, 3, H, W] in [0, 1]."""
-        logits: torch.Tensor = self.network(images if self._identity else self._normalise(images))
-        return logits
-
-    def _normalise(self, images: torch.Tensor) -> torch.Tensor:
-        channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        if not channels_last or images.is_contiguous():
-            return (images - self.mean) / self.std
-        # Broadcast over channels_last, the innermost loop is 3 long (0.24 ms). As rows of W x 3 values
-        # against one row of constants it is 96 long: 0.05 ms, the same two roundings for each value.
-        n, channels, height, width = images.shape
-        rows = images.permute(0, 2, 3, 1).reshape(n * height, width * channels)
-        rows = (rows - self.mean.view(-1).repeat(width)).div_(self.std.view(-1).repeat(width))
-        return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+        Raises:
+            ModelError: The family cannot give them (``last_layer`` is None).
+        """
+        return penultimate(self.network, self.last_layer, images, name=self.spec.name)

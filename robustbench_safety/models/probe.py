@@ -1,21 +1,41 @@
-"""Ask a network how many classes it has, by showing it one image."""
+"""Look at a network by showing it one grey image: how many outputs it has, and what a pass costs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from robustbench_safety.errors import ModelError
 from robustbench_safety.models.foreign import foreign_code
 
-__all__ = ["count_outputs"]
+__all__ = ["Seen", "examine", "grey_image"]
 
 #: Sides tried for a network that names no input size: CIFAR's and ImageNet's.
 _SIDES = (32, 224)
 
 
-def count_outputs(network: nn.Module, *, input_size: tuple[int, int] | None, name: str) -> int:
-    """Return the number of classes K that the network gives logits for.
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one image has shown."""
+
+    outputs: int
+    """Numbers in a row of what it returns."""
+    flops: int | None
+    """Of this image; None where none was seen: the network is not made of torch's operations."""
+    size: tuple[int, int]
+    """Height and width that it took."""
+
+
+def grey_image(size: tuple[int, int]) -> torch.Tensor:
+    """Return one grey image float32 [1, 3, H, W]."""
+    return torch.full((1, 3, *size), 0.5)
+
+
+def examine(network: nn.Module, *, input_size: tuple[int, int] | None, name: str) -> Seen:
+    """Return what a network does with one image.
 
     Args:
         network: In evaluation mode; takes float32 [N, 3, H, W] in [0, 1].
@@ -23,28 +43,29 @@ def count_outputs(network: nn.Module, *, input_size: tuple[int, int] | None, nam
         name: The model's name, for errors.
 
     Raises:
-        ModelError: It does not take such an image, or does not return float logits [N, K].
+        ModelError: It does not take such an image, or does not return one float row for it.
     """
     sizes = [input_size] if input_size is not None else [(side, side) for side in _SIDES]
     for size in sizes[:-1]:
         try:
-            return _count(network, size, name)
+            return _examine(network, size, name)
         except ModelError:
             continue
-    return _count(network, sizes[-1], name)
+    return _examine(network, sizes[-1], name)
 
 
-def _count(network: nn.Module, size: tuple[int, int], name: str) -> int:
-    image = torch.full((1, 3, *size), 0.5)
+def _examine(network: nn.Module, size: tuple[int, int], name: str) -> Seen:
     what = f"{name} cannot be run on one float32 image of {size[0]}x{size[1]} pixels"
+    counter = FlopCounterMode(display=False)
     # Not inference_mode: a buffer that the network makes on its first call must stay usable in attacks.
-    with torch.no_grad(), foreign_code(what, fix="correct input_size in its preprocessing, or the network"):
-        logits: object = network(image)
+    fix = "correct input_size in its preprocessing, or the network"
+    with foreign_code(what, fix=fix), torch.no_grad(), counter:
+        logits: object = network(grey_image(size))
     if not isinstance(logits, torch.Tensor):
         raise _not_logits(name, found=f"a {type(logits).__name__}")
     if logits.ndim != 2 or logits.shape[0] != 1 or not logits.is_floating_point():
         raise _not_logits(name, found=f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}")
-    return int(logits.shape[1])
+    return Seen(outputs=int(logits.shape[1]), flops=int(counter.get_total_flops()) or None, size=size)
 
 
 def _not_logits(name: str, *, found: str) -> ModelError:

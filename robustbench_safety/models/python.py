@@ -17,7 +17,7 @@ from torch import nn
 from robustbench_safety.errors import ModelError, UnknownNameError, UsageError
 from robustbench_safety.files import file_digest
 from robustbench_safety.models.foreign import foreign_code
-from robustbench_safety.models.model import Built
+from robustbench_safety.models.model import Asked, Built
 from robustbench_safety.records import Preprocessing
 
 __all__ = ["architectures", "build"]
@@ -38,7 +38,7 @@ def architectures() -> list[str]:
     return []
 
 
-def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Built:
+def build(asked: Asked) -> Built:
     """Import ``package.module`` (from the current folder, too), call ``callable`` without arguments.
 
     The network may carry ``label_space`` (a name) and ``preprocessing`` (a ``Preprocessing`` or a dict of its
@@ -49,9 +49,8 @@ def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Bu
         UnknownNameError: The module has nothing of that name.
         ModelError: The code fails, or does not return a ``torch.nn.Module``.
     """
-    del label_space, pretrained
-    name = f"python:{architecture}"
-    module_name, _, attribute = architecture.partition(":")
+    name = f"python:{asked.architecture}"
+    module_name, _, attribute = asked.architecture.partition(":")
     if not module_name or not attribute or module_name.startswith("."):
         raise UsageError(f"{name} names no callable", expected="python:package.module:callable")
     with _current_folder_first():
@@ -76,6 +75,7 @@ def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Bu
         preprocessing=_preprocessing(name, network),
         label_space=_label_space(name, network),
         code_digest=_code_digest(make, module),
+        trusted_code=asked.from_file,
     )
 
 

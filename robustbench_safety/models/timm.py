@@ -17,7 +17,8 @@ from torch import nn
 from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameError
 from robustbench_safety.labels import load_label_space
 from robustbench_safety.models.foreign import foreign_code
-from robustbench_safety.models.model import Built
+from robustbench_safety.models.head import read_head
+from robustbench_safety.models.model import Asked, Built
 from robustbench_safety.records import Preprocessing
 from robustbench_safety.records.model import Interpolation
 
@@ -31,36 +32,47 @@ def architectures() -> list[str]:
     return sorted(timm.list_models())
 
 
-def build(architecture: str, *, label_space: str | None, pretrained: bool) -> Built:
-    """Build a network with timm's own weights, or without any.
+def build(asked: Asked) -> Built:
+    """Build a network with timm's own weights, or without any where a checkpoint was handed in.
 
-    Args:
-        architecture: ``name`` or ``name.tag``; timm's default tag where there is none.
-        label_space: Declared by the model file. Without timm's weights, the head gets as many outputs.
-        pretrained: Whether to download timm's weights.
+    The architecture is ``name`` or ``name.tag``; timm's default tag where there is none. A model file's
+    ``head_classes`` says what the outputs of a larger head are.
 
     Raises:
         UnknownNameError: timm has no such architecture or tag.
         CheckpointError: timm has no weights of that name, or they cannot be fetched.
         ModelError: Its label space is not known, or its preprocessing cannot be written out.
     """
+    architecture = asked.architecture
     config = _config(architecture)
     name = f"timm:{architecture}"
-    space = label_space or _label_space(name, config)
-    if pretrained:
+    declared = asked.file.head_classes is not None
+    space = asked.label_space or (_IMAGENET if declared else _label_space(name, config))
+    if asked.pretrained:
         network = _download(name, architecture, config)
     else:
-        n_classes = len(load_label_space(space).classes)
-        with foreign_code(f"{name} cannot be built with {n_classes} classes"):
-            network = timm.create_model(architecture, pretrained=False, num_classes=n_classes)
+        head = asked.file.head_classes
+        classes = load_label_space(space).classes if head is None else read_head(head, folder=asked.folder)
+        with foreign_code(f"{name} cannot be built with {len(classes)} classes"):
+            network = timm.create_model(architecture, pretrained=False, num_classes=len(classes))
     with foreign_code(f"{name}: timm has no preprocessing for it"):
         data = resolve_model_data_config(network)  # type: ignore[no-untyped-call]  # timm leaves it untyped
     return Built(
         network=network,
         preprocessing=_preprocessing(name, data),
         label_space=space,
-        training_data=(config.tag or None) if pretrained else None,
+        training_data=(config.tag or None) if asked.pretrained else None,
+        trained_on=_trained_on(config) if asked.pretrained else (),
     )
+
+
+def _trained_on(config: timm.models.PretrainedCfg) -> tuple[str, ...]:
+    return tuple(f"imagenet-{size}" for size in _data_sets(config))
+
+
+def _data_sets(config: timm.models.PretrainedCfg) -> list[str]:
+    """Return the sizes of the ImageNets that a tag names, in the order of training: 12k, 1k."""
+    return re.findall(r"(?:^|_)inw?(\d+k)(?=_|$)", config.tag or "")
 
 
 def _config(architecture: str) -> timm.models.PretrainedCfg:
@@ -84,15 +96,16 @@ def _label_space(name: str, config: timm.models.PretrainedCfg) -> str:
     ``in1k_ft_in22k`` on ImageNet-22k. Where an architecture has no published weights, timm's default head is
     declared to be for ImageNet-1k.
     """
-    data_sets = re.findall(r"(?:^|_)(in(?:w)?\d+k)(?=_|$)", config.tag or "")
-    for_imagenet = data_sets[-1:] == ["in1k"] or not (data_sets or config.has_weights)
+    data_sets = _data_sets(config)
+    for_imagenet = data_sets[-1:] == ["1k"] or not (data_sets or config.has_weights)
     if for_imagenet and config.num_classes == 1000 and not config.label_offset:
         return _IMAGENET
     raise ModelError(
         f"{name}: its label space is not known",
         expected="weights whose tag ends on in1k, with a head of 1000 classes",
         found=f"tag {config.tag!r} with {config.num_classes} classes",
-        fix="name another tag, or give a model file that declares label_space",
+        fix="name another tag, or give a model file that declares label_space, and head_classes for a larger "
+        "head",
     )
 
 

@@ -6,6 +6,7 @@ In the order they are tried; those that applied are recorded in ``CheckpointInfo
                       ``state_dict``, ``model``, ``net``, ``model_state_dict``. Averaged (EMA) weights go
                       before plain ones where a file has both, as in timm's own validation
     list:last         the weights are the last item of a list
+    module            a whole network was saved, which only a trusted pickle brings in: its state is taken
     drop:n_averaged   the counter of ``torch.optim.swa_utils.AveragedModel`` beside its ``module.`` names
     prefix:PREFIX     every name begins with ``module.``, ``_orig_mod.`` or ``model.``, the network's do not
     rename:OLD        a part of a name is spelt as in older code bases (the family lists such parts)
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 import torch
+from torch import nn
 
 from robustbench_safety.errors import CheckpointError
 
@@ -47,6 +49,10 @@ def unwrap(path: Path, content: object) -> tuple[dict[str, object], list[str]]:
     """
     rules: list[str] = []
     for _ in range(_DEEPEST):
+        if isinstance(content, nn.Module):
+            content = content.state_dict()
+            rules.append("module")
+            continue
         if isinstance(content, list | tuple) and content:
             content = content[-1]
             rules.append("list:last")
@@ -76,7 +82,7 @@ def _is_named(value: object) -> TypeGuard[Mapping[str, object]]:
 
 
 def _is_container(value: object) -> bool:
-    return isinstance(value, Mapping | list | tuple) and bool(value)
+    return isinstance(value, nn.Module) or (isinstance(value, Mapping | list | tuple) and bool(value))
 
 
 def strip_prefixes(values: dict[str, object], names: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ from robustbench_safety.records.base import Digest, Name, Record, RelativePath
 from robustbench_safety.records.dataset import (
     Archive,
     ClassMap,
+    ClassNames,
     ClassSubset,
     Condition,
     ConditionGroup,
@@ -29,7 +30,20 @@ from robustbench_safety.records.layouts import (
     TarShardsLayout,
     expanded,
 )
-from robustbench_safety.records.model import CheckpointInfo, ModelFile, ModelSpec, Precision, Preprocessing
+from robustbench_safety.records.model import (
+    CheckpointInfo,
+    Combine,
+    HeadClasses,
+    ModelFile,
+    ModelOutputs,
+    ModelSpec,
+    Precision,
+    Preprocessing,
+    ProbeFile,
+    Trusted,
+    ZeroShot,
+    ZeroShotFile,
+)
 from robustbench_safety.records.prediction import AttackOutcome, Columns, PredictionsHeader, RunInfo
 from robustbench_safety.records.score import (
     ConditionScore,
@@ -55,9 +69,11 @@ __all__ = [
     "CheckpointInfo",
     "CifarPickleLayout",
     "ClassMap",
+    "ClassNames",
     "ClassSubset",
     "ClipsLayout",
     "Columns",
+    "Combine",
     "Condition",
     "ConditionGroup",
     "ConditionKind",
@@ -68,6 +84,7 @@ __all__ = [
     "Environment",
     "GeneratedLayout",
     "GroupScore",
+    "HeadClasses",
     "HuggingFaceLayout",
     "IdxLayout",
     "ImageFolderLayout",
@@ -77,6 +94,7 @@ __all__ = [
     "Layout",
     "MatLayout",
     "ModelFile",
+    "ModelOutputs",
     "ModelSpec",
     "Name",
     "NpyLayout",
@@ -84,6 +102,7 @@ __all__ = [
     "Precision",
     "PredictionsHeader",
     "Preprocessing",
+    "ProbeFile",
     "Record",
     "RelabelledLayout",
     "RelativePath",
@@ -95,7 +114,10 @@ __all__ = [
     "SuiteReference",
     "TarShardsLayout",
     "Timings",
+    "Trusted",
     "Verification",
+    "ZeroShot",
+    "ZeroShotFile",
     "expanded",
     "pixel_fraction",
 ]

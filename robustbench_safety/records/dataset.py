@@ -22,6 +22,7 @@ from robustbench_safety.records.layouts import (
 __all__ = [
     "Archive",
     "ClassMap",
+    "ClassNames",
     "ClassSubset",
     "Condition",
     "ConditionGroup",
@@ -247,6 +248,18 @@ class ClassSubset(Record):
         if len(self.classes) != self.count:
             raise ValueError(f"the list has {len(self.classes)} classes, count says {self.count}")
         return self
+
+
+class ClassNames(Record):
+    """``data_manifests/class_names/<label space>.yaml``: the words for its classes."""
+
+    name: Name
+    """Of the label space."""
+    prompts: dict[ClassKey, str] = Field(min_length=2)
+    """By class, in index order: the name that prompt templates are filled with."""
+    lemmas: dict[ClassKey, str] = Field(default_factory=dict)
+    """By class: the words that published label lists write, e.g. ``tench, Tinca tinca``."""
+    source: str
 
 
 class ClassMap(Record):

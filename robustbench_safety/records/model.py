@@ -6,12 +6,32 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from robustbench_safety.records.base import Digest, Name, Record
+from robustbench_safety.records.base import Digest, Name, Record, is_empty
 
-__all__ = ["CheckpointInfo", "Interpolation", "ModelFile", "ModelSpec", "Precision", "Preprocessing"]
+__all__ = [
+    "CheckpointInfo",
+    "Combine",
+    "HeadClasses",
+    "Interpolation",
+    "ModelFile",
+    "ModelOutputs",
+    "ModelSpec",
+    "Precision",
+    "Preprocessing",
+    "ProbeFile",
+    "Trusted",
+    "ZeroShot",
+    "ZeroShotFile",
+]
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Precision = Literal["float32", "bfloat16", "float16"]
+#: What a network returns. Never guessed from the values: probabilities are said to be so in the model file.
+ModelOutputs = Literal["logits", "probabilities"]
+#: What is averaged over the members of an ensemble.
+Combine = Literal["probabilities", "logits"]
+#: What the user has let run: an old pickle, or a program (``python:`` in a model file, .pt2, TorchScript).
+Trusted = Literal["pickle", "code"]
 Side = Annotated[int, Field(gt=0, le=4096)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -48,9 +68,30 @@ class CheckpointInfo(Record):
     file: str
     """Name without folders."""
     sha256: Digest
-    format: Literal["safetensors", "torch"]
+    """Of the file; of a checkpoint in several files, of their index and theirs together."""
+    format: Literal["safetensors", "torch", "onnx", "export", "torchscript"]
     unwrapped: tuple[str, ...] = ()
     """Rules applied in order, e.g. ``key:state_dict``, ``prefix:module.``."""
+
+
+class ZeroShotFile(Record):
+    """How a model file asks for a classifier made of text."""
+
+    templates: str
+    """``openai-80``, ``openai-7``, ``plain``, or the path of a text file with one template a line and ``{}``
+    where the class goes; relative to the model file."""
+    names: str | None = None
+    """Path of a text file with one class name a line, in the label space's order; None for the published
+    prompt names of the label space, else its keys."""
+
+
+class ProbeFile(Record):
+    """How a model file names a linear classifier on image features."""
+
+    checkpoint: str
+    """File with a weight [K, D] and a bias [K]; relative to the model file."""
+    normalised: bool
+    """Whether the features were scaled to length 1 when the classifier was trained. Papers differ."""
 
 
 class ModelFile(Record):
@@ -60,11 +101,58 @@ class ModelFile(Record):
     """``family:architecture``."""
     checkpoint: str | None = None
     """Path, relative to the model file."""
+    sha256: Digest | None = None
+    """Of the checkpoint; another file is refused."""
     label_space: Name | None = None
+    head_classes: str | None = None
+    """Classes of the head's outputs where they are not those of the label space: the name of a list that the
+    family knows, or the path of a text file with one class key a line. The label space's are selected."""
+    outputs: ModelOutputs = "logits"
     preprocessing: Preprocessing | None = None
+    precision: Precision | None = None
+    """Of the forward pass; None for float32. ``--precision`` goes before it."""
+    zero_shot: ZeroShotFile | None = None
+    """clip: a classifier made of class names and prompt templates."""
+    probe: ProbeFile | None = None
+    """clip: a linear classifier on the image tower."""
+    members: tuple[str, ...] = ()
+    """ensemble: model files, relative to this one, or ``family:architecture``."""
+    combine: Combine | None = None
+    """ensemble: what is averaged."""
     training_data: str | None = None
+    """In words, for readers."""
+    trained_on: tuple[Name, ...] = ()
+    """Names of the data sets that it was trained on, as `rbs data list` spells them: a row that was trained
+    on a shift it is tested on is marked."""
+    published_accuracy: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    """By data set, over all its classes, as its authors state it: the difference is shown after scoring."""
     name: str | None = None
     """Name shown on the leaderboard."""
+
+
+class HeadClasses(Record):
+    """Which outputs of a larger head were selected."""
+
+    source: str
+    """Name of the list."""
+    digest: Digest
+    """sha256 of its class keys, each followed by a line feed."""
+    outputs: int = Field(gt=0)
+    """Of the head before the selection."""
+
+
+class ZeroShot(Record):
+    """The text that a zero-shot classifier is made of, and the scale of its logits."""
+
+    templates: str
+    """Name of the set, or of its file."""
+    templates_digest: Digest
+    names: str
+    """Where the class names come from."""
+    names_digest: Digest
+    logit_scale: float
+    """Factor of the cosine; the logits are this times cosine (plus ``logit_bias``)."""
+    logit_bias: float = Field(default=0.0, exclude_if=is_empty)
 
 
 class ModelSpec(Record):
@@ -74,13 +162,34 @@ class ModelSpec(Record):
     architecture: str
     checkpoint: CheckpointInfo | None
     weights_digest: Digest
-    """sha256 over the tensors in canonical order: the same for a ``.pth`` and its safetensors copy."""
+    """The fingerprint, sha256 over the tensors in canonical order: the same for a ``.pth`` and its
+    safetensors copy."""
     code_digest: Digest | None = None
     """sha256 of the source file of a network that a user's own code builds."""
     parameters: int = Field(ge=0)
+    flops: int | None = Field(default=None, ge=0, exclude_if=lambda value: value is None)
+    """Of one image: two for each multiply-add of convolutions, matrix products and attention, as torch's
+    FlopCounterMode counts them; None where the operations cannot be seen."""
+    features: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
+    """D, the length of the penultimate features; None where the family cannot give them."""
+    gradients: bool = Field(default=True, exclude_if=lambda value: value is True)
+    """Whether it can be attacked: a gradient with respect to the pixels can be had."""
     label_space: Name
+    head_classes: HeadClasses | None = Field(default=None, exclude_if=is_empty)
+    outputs: ModelOutputs | Literal["top-1"] = Field(
+        default="logits", exclude_if=lambda value: value == "logits"
+    )
+    """What the network returned, before anything was done with it."""
     preprocessing: Preprocessing
+    zero_shot: ZeroShot | None = Field(default=None, exclude_if=is_empty)
+    probe: CheckpointInfo | None = Field(default=None, exclude_if=is_empty)
+    """Of the linear classifier on the features."""
+    members: tuple[ModelSpec, ...] = Field(default=(), exclude_if=is_empty)
+    combine: Combine | None = Field(default=None, exclude_if=is_empty)
+    trusted: tuple[Trusted, ...] = Field(default=(), exclude_if=is_empty)
+    """What the user had to let run for this model to be loaded."""
     training_data: str | None = None
+    trained_on: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
 
     @property
     def name(self) -> str:

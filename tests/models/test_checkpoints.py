@@ -15,12 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robustbench_safety.errors import CheckpointError, ModelError
-from robustbench_safety.models.checkpoints import (
-    load_strictly,
-    read_checkpoint,
-    require_checkpoint_file,
-    weights_digest,
-)
+from robustbench_safety.models.checkpoints import read_checkpoint, require_checkpoint_file
+from robustbench_safety.models.weights import load_strictly, weights_digest
 
 
 def load(network: nn.Module, path: Path) -> list[str]:

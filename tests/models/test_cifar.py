@@ -16,6 +16,7 @@ from robustbench_safety.models.cifar import architectures, build
 from robustbench_safety.models.cifar_nets.allconv import AllConvNet
 from robustbench_safety.models.cifar_nets.resnet import CifarResNet
 from robustbench_safety.models.cifar_nets.wideresnet import WideResNet
+from tests.models.asking import asked
 
 
 def resnet_parameters(depth: int, n_classes: int) -> int:
@@ -67,7 +68,7 @@ FEATURES = {"resnext29_32x4": 1024, "allconv": 192, "wrn_40_2": 128, "wrn_40_4":
 def test_every_network_has_the_parameters_counted_by_hand_and_both_class_counts(name: str) -> None:
     counts = {}
     for suffix, n_classes in (("", 10), ("/cifar-100", 100)):
-        built = build(name + suffix, label_space=None, pretrained=False)
+        built = build(asked(name + suffix))
         counts[n_classes] = sum(parameter.numel() for parameter in built.network.parameters())
         with torch.inference_mode():
             assert built.network.eval()(torch.rand(2, 3, 32, 32)).shape == (2, n_classes)
@@ -118,7 +119,7 @@ def test_the_sizes_are_those_of_the_papers() -> None:
 def test_tensor_names_are_those_of_the_published_code_bases(
     name: str, n_tensors: int, some: list[str]
 ) -> None:
-    state = build(name, label_space=None, pretrained=False).network.state_dict()
+    state = build(asked(name)).network.state_dict()
     assert set(some) <= state.keys()
     assert len(state) == n_tensors
 
@@ -170,7 +171,7 @@ def test_an_unknown_architecture_shows_near_names() -> None:
 
 def test_an_unknown_label_space_shows_near_names(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown label space 'cifar100'; expected one like cifar-100"):
-        build("resnet20/cifar100", label_space=None, pretrained=False)
+        build(asked("resnet20/cifar100"))
 
 
 def test_a_cifar_network_without_a_checkpoint_is_refused() -> None:
@@ -182,16 +183,16 @@ def test_a_cifar_network_without_a_checkpoint_is_refused() -> None:
 
 def test_a_model_file_that_contradicts_the_name_is_refused() -> None:
     with pytest.raises(UsageError, match="expected cifar-100; found cifar-10;"):
-        build("resnet20/cifar-100", label_space="cifar-10", pretrained=False)
+        build(asked("resnet20/cifar-100", label_space="cifar-10"))
 
 
 def test_a_label_space_in_the_model_file_sets_the_class_count() -> None:
-    built = build("resnet20", label_space="cifar-100", pretrained=False)
+    built = build(asked("resnet20", label_space="cifar-100"))
     assert built.network.linear.out_features == 100  # type: ignore[union-attr]
 
 
 def test_the_older_spelling_of_the_wide_resnets_shortcut_loads(tmp_path: Path) -> None:
-    state = build("wrn_40_2", label_space=None, pretrained=False).network.state_dict()
+    state = build(asked("wrn_40_2")).network.state_dict()
     torch.save(state, tmp_path / "new.pth")
     torch.save(
         {k.replace("conv_shortcut", "convShortcut"): v for k, v in state.items()}, tmp_path / "old.pth"
@@ -250,7 +251,7 @@ def test_weights_of_a_deeper_network_are_refused_with_the_names(shared_data: Pat
 
 def test_weights_for_100_classes_are_refused_for_10(tmp_path: Path) -> None:
     path = tmp_path / "c100.pth"
-    torch.save(build("resnet20/cifar-100", label_space=None, pretrained=False).network.state_dict(), path)
+    torch.save(build(asked("resnet20/cifar-100")).network.state_dict(), path)
     with pytest.raises(
         CheckpointError, match="its head has 100 classes, that of cifar:resnet20 10: name the"
     ) as e:
@@ -262,7 +263,7 @@ def test_weights_for_100_classes_are_refused_for_10(tmp_path: Path) -> None:
 
 
 def test_a_cifar_network_on_a_wrong_input_size_is_refused(tmp_path: Path) -> None:
-    torch.save(build("allconv", label_space=None, pretrained=False).network.state_dict(), tmp_path / "a.pth")
+    torch.save(build(asked("allconv")).network.state_dict(), tmp_path / "a.pth")
     (tmp_path / "m.yaml").write_text(
         "model: cifar:allconv\ncheckpoint: a.pth\npreprocessing: {input_size: [8, 8], resize: null, "
         "crop: null, interpolation: bilinear, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}\n"

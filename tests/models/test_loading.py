@@ -19,6 +19,7 @@ from robustbench_safety.errors import (
 from robustbench_safety.models import load_model
 from robustbench_safety.models.cifar import build
 from robustbench_safety.models.digits import build_network
+from tests.models.asking import asked
 
 PREPROCESSING = (
     "preprocessing: {input_size: [32, 32], resize: null, crop: null, interpolation: nearest, "
@@ -165,7 +166,7 @@ def test_code_named_in_a_model_file_runs_only_when_trusted(
 
 
 def test_wrappers_are_recorded_from_the_file_to_the_network(tmp_path: Path) -> None:
-    state = build("resnet20", label_space=None, pretrained=False).network.half().state_dict()
+    state = build(asked("resnet20")).network.half().state_dict()
     wrapped = {f"module.{key}": value for key, value in state.items() if "num_batches" not in key}
     torch.save({"state_dict": wrapped, "state_dict_ema": dict(wrapped)}, tmp_path / "a.pth")
     spec = load_model("cifar:resnet20", checkpoint=tmp_path / "a.pth").spec

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robustbench_safety.errors import ModelError
-from robustbench_safety.models.probe import count_outputs
+from robustbench_safety.models.probe import examine
 
 
 class Returns(nn.Module):
@@ -23,19 +23,19 @@ class Returns(nn.Module):
 
 def test_the_outputs_are_counted_at_the_declared_input_size() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 5 * 7, 4))
-    assert count_outputs(network, input_size=(5, 7), name="m") == 4
+    assert examine(network, input_size=(5, 7), name="m").outputs == 4
 
 
 @pytest.mark.parametrize("side", [32, 224])
 def test_a_network_without_an_input_size_is_tried_at_cifar_and_imagenet_size(side: int) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 2))
-    assert count_outputs(network, input_size=None, name="m") == 2
+    assert examine(network, input_size=None, name="m").outputs == 2
 
 
 def test_an_image_that_the_network_does_not_take_is_an_error_with_the_size() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(5, 4))
     with pytest.raises(ModelError, match="m cannot be run on one float32 image of 8x8 pixels"):
-        count_outputs(network, input_size=(8, 8), name="m")
+        examine(network, input_size=(8, 8), name="m")
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_an_image_that_the_network_does_not_take_is_an_error_with_the_size() -> 
 )
 def test_anything_but_one_row_of_float_logits_is_refused(value: object, found: str) -> None:
     with pytest.raises(ModelError, match=f"does not return logits; .*found {found}"):
-        count_outputs(Returns(value), input_size=(8, 8), name="m")
+        examine(Returns(value), input_size=(8, 8), name="m")

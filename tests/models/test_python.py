@@ -13,6 +13,7 @@ import torch
 from robustbench_safety.errors import ModelError, RobustbenchSafetyError, UnknownNameError, UsageError
 from robustbench_safety.models import load_model
 from robustbench_safety.models.python import build
+from tests.models.asking import asked
 
 NETWORK = """
 import torch
@@ -194,5 +195,5 @@ def test_a_network_whose_forward_fails_is_refused(here: Folder) -> None:
 
 def test_a_callable_without_a_file_of_its_own_is_digested_by_its_module(here: Folder) -> None:
     text = f"{NETWORK}import functools\nmake = functools.partial(Net)\n"
-    built = build(f"{here.write(text)}:make", label_space=None, pretrained=True)
+    built = build(asked(f"{here.write(text)}:make", pretrained=True))
     assert built.code_digest == hashlib.sha256(text.encode()).hexdigest()

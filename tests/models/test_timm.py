@@ -18,6 +18,7 @@ from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameEr
 from robustbench_safety.models import load_model
 from robustbench_safety.models import timm as family
 from robustbench_safety.models.timm import build
+from tests.models.asking import asked
 
 #: timm's own test network: 0.5 M parameters, 160 px.
 SMALL = "test_resnet"
@@ -116,7 +117,7 @@ def test_a_head_of_21k_classes_is_refused_with_what_to_do() -> None:
     with pytest.raises(
         ModelError, match=r"found tag 'augreg_in21k' with 21843 classes; name another tag, or give"
     ):
-        build("vit_tiny_patch16_224.augreg_in21k", label_space=None, pretrained=True)
+        build(asked("vit_tiny_patch16_224.augreg_in21k", pretrained=True))
 
 
 def test_unknown_names_and_tags_show_near_ones() -> None:

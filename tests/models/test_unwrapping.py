@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from robustbench_safety.errors import CheckpointError
-from robustbench_safety.models.checkpoints import load_strictly, read_checkpoint
+from robustbench_safety.models.checkpoints import read_checkpoint
 from robustbench_safety.models.unwrapping import rename_parts, strip_prefixes, unwrap
+from robustbench_safety.models.weights import load_strictly
 
 WEIGHTS = {"conv.weight": torch.zeros(2), "fc.bias": torch.ones(3)}
 AVERAGED = {"conv.weight": torch.full((2,), 5.0), "fc.bias": torch.full((3,), 6.0)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_safety.models.model import Normalised
+from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.records import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,35 +32,35 @@ def test_normalisation_equals_subtract_and_divide_bit_for_bit(
 ) -> None:
     x = images(*shape, memory_format=memory_format)
     expected = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
-    assert torch.equal(Normalised(nn.Identity(), preprocessing())(x), expected)
+    assert torch.equal(Classifier(nn.Identity(), preprocessing())(x), expected)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_normalisation_keeps_the_memory_format(memory_format: torch.memory_format) -> None:
     x = images(4, 3, 8, 6, memory_format=memory_format)
-    assert Normalised(nn.Identity(), preprocessing())(x).is_contiguous(memory_format=memory_format)
+    assert Classifier(nn.Identity(), preprocessing())(x).is_contiguous(memory_format=memory_format)
 
 
 def test_normalisation_leaves_the_input_as_it_was() -> None:
     x = images(2, 3, 8, 8, memory_format=torch.channels_last)
     before = x.clone()
-    Normalised(nn.Identity(), preprocessing())(x)
+    Classifier(nn.Identity(), preprocessing())(x)
     assert torch.equal(x, before)
 
 
 def test_mean_0_and_std_1_hand_the_very_same_tensor_on() -> None:
     x = images(1, 3, 4, 4)
-    assert Normalised(nn.Identity(), preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))(x) is x
+    assert Classifier(nn.Identity(), preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))(x) is x
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_the_gradient_with_respect_to_pixels_is_one_over_std(memory_format: torch.memory_format) -> None:
     x = images(2, 3, 4, 4, memory_format=memory_format).requires_grad_()
-    Normalised(nn.Identity(), preprocessing())(x).sum().backward()
+    Classifier(nn.Identity(), preprocessing())(x).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, (1 / torch.tensor(STD)).view(1, 3, 1, 1).expand_as(x))
 
 
 def test_normalisation_follows_the_network_to_half_precision() -> None:
-    network = Normalised(nn.Identity(), preprocessing()).to(torch.bfloat16)
+    network = Classifier(nn.Identity(), preprocessing()).to(torch.bfloat16)
     assert network(images(1, 3, 4, 4).to(torch.bfloat16)).dtype == torch.bfloat16
