@@ -24,7 +24,7 @@ from robustbench_safety.predicting import first_image
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import Condition, Precision, RelabelledLayout, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
-from robustbench_safety.scoring import needed_conditions, score_predictions
+from robustbench_safety.scoring import needed_conditions, score_predictions, why_not_shown
 from robustbench_safety.suites import load_suite
 
 __all__ = ["Evaluation", "predict", "rescore", "score"]
@@ -222,6 +222,7 @@ def _prepare(
     seeded = suite.model_copy(update={"seed": seed})
     jobs: list[Job] = []
     skipped: list[str] = []
+    not_shown: list[str] = []
     for name in dict.fromkeys(cell.dataset for cell in suite.cells):
         dataset = load_dataset(name, data=data)
         try:
@@ -232,6 +233,9 @@ def _prepare(
                 raise
             skipped.append(f"{name}: {error}")
     for condition, cells in needed_conditions(seeded, data).items():
+        if (reason := why_not_shown(condition, model.spec)) is not None:
+            not_shown.append(reason)  # the record says it of every cell
+            continue
         attack = next((cell.attack for cell in cells if cell.attack), None)
         try:
             dataset = load_dataset(condition.dataset, data=data)
@@ -243,6 +247,8 @@ def _prepare(
             if not skip_missing:
                 raise
             skipped.append(f"{condition.path}: {error}")
+    if not jobs and not_shown and not skipped:
+        raise ModelError(f"nothing of suite {suite.name} can be measured: it {not_shown[0]}")
     if not jobs:
         raise DataError(f"none of the data of suite {suite.name} is there", found="; ".join(skipped))
     return jobs, skipped

@@ -40,6 +40,7 @@ from robustbench_safety.records import (
     Condition,
     ConditionScore,
     Curves,
+    ModelSpec,
     PredictionsHeader,
     Score,
     ScoreRecord,
@@ -51,7 +52,7 @@ from robustbench_safety.records import (
 from robustbench_safety.runs import Run
 from robustbench_safety.suites import cell_conditions, suite_digest
 
-__all__ = ["needed_conditions", "score_predictions"]
+__all__ = ["needed_conditions", "score_predictions", "why_not_shown"]
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +69,13 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
         for condition in cell_conditions(cell, suite, data):
             needed.setdefault(condition, []).append(cell)
     return needed
+
+
+def why_not_shown(condition: Condition, model: ModelSpec) -> str | None:
+    """Return why a condition cannot be made for a model; None where it can."""
+    if condition.kind == "attack" and not model.gradients:
+        return f"needs the gradient of the model, which {model.family} cannot give"
+    return None
 
 
 def score_predictions(run: Run, suite: Suite, data: DataRoot) -> tuple[ScoreRecord, Companion]:
@@ -179,7 +187,8 @@ class _Scoring:
     def _read(self, condition: Condition, cells: Sequence[Cell], wanted: set[Scored]) -> None:
         path = self._run.path(condition)
         if not path.exists():
-            self._fail(condition, cells, f"no predictions on {condition.path}")
+            reason = why_not_shown(condition, self._run.info.model)
+            self._fail(condition, cells, reason or f"no predictions on {condition.path}")
             return
         predictions = read_predictions(path)
         _check_header(predictions.header, self._run, condition)
