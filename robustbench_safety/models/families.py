@@ -16,6 +16,7 @@ __all__ = ["ENTRY_POINT_GROUP", "EXTRAS", "FAMILIES", "Family", "family_names", 
 FAMILIES = {
     "cifar": "robustbench_safety.models.cifar",
     "digits": "robustbench_safety.models.digits",
+    "ensemble": "robustbench_safety.models.ensemble",
     "python": "robustbench_safety.models.python",
     "timm": "robustbench_safety.models.timm",
 }

@@ -9,7 +9,7 @@ from robustbench_safety.files import read_yaml
 from robustbench_safety.labels import load_label_space
 from robustbench_safety.models.checkpoints import TRUSTED_PICKLE, require_checkpoint_file
 from robustbench_safety.models.classifier import Classifier
-from robustbench_safety.models.families import load_family
+from robustbench_safety.models.families import family_names, load_family
 from robustbench_safety.models.features import find_last_layer
 from robustbench_safety.models.head import select_head
 from robustbench_safety.models.model import Asked, Built, Model, Trust
@@ -17,9 +17,9 @@ from robustbench_safety.models.probe import examine, grey_image
 from robustbench_safety.models.weights import load_checkpoint, weights_digest
 from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Trusted
 
-__all__ = ["ask", "load_model"]
+__all__ = ["MODEL_FILE_ENDINGS", "ask", "load_model"]
 
-_MODEL_FILE_ENDINGS = (".yaml", ".yml")
+MODEL_FILE_ENDINGS = (".yaml", ".yml")
 #: Fields of a model file that one family alone understands.
 _OF_ONE_FAMILY = {"zero_shot": "clip", "probe": "clip", "members": "ensemble", "combine": "ensemble"}
 
@@ -77,7 +77,7 @@ def ask(
         CheckpointError: There is no such checkpoint.
     """
     path = Path(model)
-    is_file = isinstance(model, Path) or path.suffix in _MODEL_FILE_ENDINGS
+    is_file = isinstance(model, Path) or _names_a_file(model)
     file = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
     family, _, architecture = file.model.partition(":")
     where = f"{path}: model" if is_file else "model"
@@ -110,6 +110,11 @@ def ask(
         trust=trust,
         from_file=is_file,
     )
+
+
+def _names_a_file(model: str) -> bool:
+    # ensemble:first.yaml,second.yaml ends as a model file does, and is none.
+    return model.endswith(MODEL_FILE_ENDINGS) and model.partition(":")[0] not in family_names()
 
 
 #: Families whose checkpoint may be a folder.
@@ -165,7 +170,8 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         family=family,
         architecture=architecture,
         checkpoint=info,
-        weights_digest=weights_digest(built.network.state_dict() if built.state is None else built.state),
+        weights_digest=built.weights_digest
+        or weights_digest(built.network.state_dict() if built.state is None else built.state),
         code_digest=built.code_digest,
         parameters=own_parameters if built.parameters is None else built.parameters,
         flops=seen.flops,
@@ -178,7 +184,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         zero_shot=built.zero_shot,
         probe=built.probe,
         members=built.members,
-        combine=file.combine if built.members else None,
+        combine=built.combine,
         trusted=_trusted(built, info),
         training_data=file.training_data or built.training_data,
         trained_on=file.trained_on or built.trained_on,

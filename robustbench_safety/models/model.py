@@ -13,6 +13,7 @@ from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.models.features import LastLayer, penultimate
 from robustbench_safety.records import (
     CheckpointInfo,
+    Combine,
     HeadClasses,
     ModelFile,
     ModelSpec,
@@ -83,6 +84,8 @@ class Built:
     """Where the family has put the checkpoint's weights in itself: where they came from."""
     state: Mapping[str, torch.Tensor] | None = None
     """Tensors of the fingerprint, where they are others than the network's (CLIP's text tower among them)."""
+    weights_digest: str | None = None
+    """The fingerprint itself, where it is not taken of tensors."""
     parameters: int | None = None
     """Where it is not what the network's own parameters count."""
     gradients: bool = True
@@ -93,6 +96,7 @@ class Built:
     zero_shot: ZeroShot | None = None
     probe: CheckpointInfo | None = None
     members: tuple[ModelSpec, ...] = ()
+    combine: Combine | None = None
     trusted_code: bool = False
     """Whether it could only be built by running a program that was handed in."""
 
