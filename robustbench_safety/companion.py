@@ -75,6 +75,7 @@ class Companion:
             rows.correct[condition.path] = outputs.correct == 1
         if condition.kind == "clean":
             rows.predicted = outputs.predicted.astype(np.int32)
+        if condition.kind == "clean" and predictions.header.columns != "top1":
             rows.confidence = outputs.confidence.astype(np.float32)
 
     def add_scores(self, predictions: Predictions, detector: str, scores: NDArray[np.float64]) -> None:

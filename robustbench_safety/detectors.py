@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from robustbench_safety.errors import UnknownNameError
 
-__all__ = ["DETECTORS", "energy_score", "max_logit_score", "msp_score", "ood_score"]
+__all__ = ["DETECTORS", "NEED_LOGITS", "energy_score", "max_logit_score", "msp_score", "ood_score"]
 
 
 def msp_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,6 +79,10 @@ DETECTORS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "maxlogit": max_logit_score,
     "energy": energy_score,
 }
+
+#: Those that see a number added to all logits of an image, which softmax takes away: of probabilities the
+#: energy is 0 for every image, and the largest logit no more than their logarithm.
+NEED_LOGITS = frozenset({"maxlogit", "energy"})
 
 
 def ood_score(name: str, logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from robustbench_safety.labels import load_label_space
 from robustbench_safety.predictions import Columns
 from robustbench_safety.records import Attack, Condition, Preprocessing
 
-__all__ = ["Images", "Job", "prepare", "stored_columns"]
+__all__ = ["Images", "Job", "labels_in", "prepare", "stored_columns"]
 
 #: Up to this many classes a row of logits is no larger than its summary.
 _FEW_CLASSES = 20
@@ -128,11 +128,11 @@ def _opened(
         reader=reader,
         indices=limited(reader.groups, limit, class_sorted=reader.class_sorted),
         label_keys=keys,
-        labels=_labels_in(label_space, dataset, keys),
+        labels=labels_in(label_space, dataset, keys),
     )
 
 
-def _labels_in(label_space: str, dataset: Dataset, keys: list[str]) -> NDArray[np.int64]:
+def labels_in(label_space: str, dataset: Dataset, keys: list[str]) -> NDArray[np.int64]:
     """Return every label as an index of the model's label space; joined by class key."""
     space = load_label_space(label_space, beside=dataset.data.beside)
     index = {"": -1} | {key: i for i, key in enumerate(space.classes)}

@@ -28,6 +28,7 @@ __all__ = [
     "project_logits",
     "right_classes",
     "subset_columns",
+    "subset_positions",
 ]
 
 
@@ -161,6 +162,23 @@ def _check_digest(path: Path, stated: str, found: str) -> None:
 def subset_columns(subset: ClassSubset, space: LabelSpace) -> NDArray[np.int64]:
     """Return the columns of ``space`` that belong to ``subset``, in the subset's order: int64 [classes]."""
     return _columns(f"subset {subset.name}", subset.classes, space)
+
+
+def subset_positions(columns: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Return where each class of a label space stands in a subset, -1 outside it: int64 [K].
+
+    Args:
+        columns: [C] as :func:`subset_columns` gives them.
+        n_classes: K.
+
+    Example:
+        >>> import numpy as np
+        >>> subset_positions(np.array([2, 0]), 3)
+        array([ 1, -1,  0])
+    """
+    position = np.full(n_classes, -1, dtype=np.int64)
+    position[columns] = np.arange(len(columns))
+    return position
 
 
 def right_classes(mapped: ClassMap, space: LabelSpace) -> NDArray[np.bool_]:

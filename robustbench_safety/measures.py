@@ -19,7 +19,7 @@ from robustbench_safety import metrics
 from robustbench_safety.corruptions import compare_rule
 from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
-from robustbench_safety.labels import project_logits
+from robustbench_safety.labels import project_logits, subset_positions
 from robustbench_safety.metrics import Interval
 from robustbench_safety.predictions import Predictions
 
@@ -56,8 +56,7 @@ class Outputs:
         labels = self._predictions.labels
         if self._columns is None:
             return labels
-        position = np.full(self._predictions.header.n_classes, -1, dtype=np.int64)
-        position[self._columns] = np.arange(len(self._columns))
+        position = subset_positions(self._columns, self._predictions.header.n_classes)
         return np.where(labels >= 0, position[labels], -1)
 
     @cached_property
@@ -99,9 +98,20 @@ class Outputs:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """[rows]."""
+        """[rows]; undefined where top-1 classes alone are known and one lies outside the subset."""
         if self._columns is None:
             return self._predictions.predicted[self.kept]
+        if self._predictions.header.columns == "top1":
+            # A largest logit of all is also the largest of those beside it.
+            found = self._predictions.predicted[self.kept]
+            position = subset_positions(self._columns, self._predictions.header.n_classes)[found]
+            if (outside := int((position < 0).sum())) > 0:
+                raise UndefinedMetricError(
+                    "only top-1 classes were handed in",
+                    expected=f"logits, or top-1 classes among the {len(self._columns)} of the subset",
+                    found=f"{outside} of {len(found)} outside it",
+                )
+            return position
         return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     @cached_property

@@ -18,7 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from robustbench_safety.errors import DataError, FileFormatError, IncompatiblePredictionsError
+from robustbench_safety.errors import (
+    DataError,
+    FileFormatError,
+    IncompatiblePredictionsError,
+    UndefinedMetricError,
+)
 from robustbench_safety.files import atomic_path, digest_of
 from robustbench_safety.labels import project_logits
 from robustbench_safety.records import (
@@ -40,7 +45,7 @@ __all__ = [
 ]
 
 Values = Mapping[str, NDArray[np.float32] | NDArray[np.int32]]
-"""``logits`` [rows, K], or the columns of a summary."""
+"""``logits`` [rows, K], or the columns of a summary, or of top-1 classes alone ``top_classes`` [rows, 1]."""
 
 #: Key of the header in the metadata of the Parquet file.
 _HEADER_KEY = b"robustbench_safety"
@@ -181,7 +186,10 @@ class Predictions:
 
         Raises:
             IncompatiblePredictionsError: Only a summary was stored.
+            UndefinedMetricError: Only top-1 classes were handed in.
         """
+        if self.header.columns == "top1":
+            raise UndefinedMetricError("only top-1 classes were handed in")
         if "logits" not in self.values:
             raise IncompatiblePredictionsError(
                 f"{self.header.condition.path}: only a summary of the logits was stored",

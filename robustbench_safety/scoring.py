@@ -19,7 +19,7 @@ from robustbench_safety.aggregating import (
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.label_sets import labels_of, mapped_labels
-from robustbench_safety.detectors import ood_score
+from robustbench_safety.detectors import NEED_LOGITS, ood_score
 from robustbench_safety.errors import (
     DataError,
     IncompatiblePredictionsError,
@@ -160,11 +160,16 @@ class _Scoring:
             data_digests={path: header.data_digest for path, header in headers.items()} | self._label_digests,
             prediction_digests={path: header.predictions_digest for path, header in headers.items()},
             companion_digest=self.companion.digest(),
+            without_images=tuple(
+                path for path, header in headers.items() if header.data_digest_covers != "samples"
+            ),
             curves=self._curves,
             environment=run.info.environment,
             forward_passes=passes,
             verification=Verification(
-                kind="verified", by=f"rbs score {run.info.environment.package}", at=finished
+                kind="verified" if run.info.environment.known else "recomputed",
+                by=f"rbs score {run.info.environment.package}",
+                at=finished,
             ),
             timings=Timings(
                 finished=finished,
@@ -198,10 +203,7 @@ class _Scoring:
         self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
         for dataset, detector, subset in wanted:
             if dataset == condition.dataset and condition.kind == "clean":
-                outputs = Outputs(predictions, self._columns(subset))
-                scores = ood_score(detector, outputs.logits)
-                self._scores_in[dataset, detector, subset] = scores
-                self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
+                self._score_in(dataset, detector, subset, predictions)
         for cell in cells:
             try:
                 self._measure(cell, condition, predictions)
@@ -224,6 +226,23 @@ class _Scoring:
         units = metric.units(outputs)
         value = float(metric.value(outputs, **cell.options))
         # A condition of many is shown with an interval only where it costs nothing: a rate.
+    def _score_in(self, dataset: str, detector: str, subset: str | None, predictions: Predictions) -> None:
+        try:
+            scores = self._ood_scores(detector, subset, predictions)
+        except UndefinedMetricError as error:
+            path = predictions.header.condition.path
+            for cell in self._suite.cells:
+                if (cell.in_distribution, cell.detector, cell.subset) == (dataset, detector, subset):
+                    self._cells[cell.id].reason = f"{cell.metric} is undefined on {path}: {error}"
+            return
+        self._scores_in[dataset, detector, subset] = scores
+        self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
+
+    def _ood_scores(self, detector: str, subset: str | None, predictions: Predictions) -> Floats:
+        if detector in NEED_LOGITS and self._run.info.model.outputs == "probabilities":
+            raise UndefinedMetricError(f"{detector} needs logits, and there are probabilities alone")
+        return ood_score(detector, Outputs(predictions, self._columns(subset)).logits)
+
         interval = None
         if is_rate(cell):
             interval = recorded_interval(metric.interval([units], self._suite.seed, cell.options))
@@ -268,8 +287,8 @@ class _Scoring:
         measured = self._cells[cell.id]
         scores_in = self._scores_in.get((cell.in_distribution, cell.detector, cell.subset))
         if scores_in is None:
-            return  # _fail has said why
-        scores_out = ood_score(cell.detector, Outputs(predictions, self._columns(cell.subset)).logits)
+            return  # _fail or _score_in has said why
+        scores_out = self._ood_scores(cell.detector, cell.subset, predictions)
         measured.scores_out.append(scores_out)
         self.companion.add_scores(predictions, _scores_name(cell.detector, cell.subset), scores_out)
         measured.values.append(

@@ -44,7 +44,7 @@ from robustbench_safety.records.model import (
     ZeroShot,
     ZeroShotFile,
 )
-from robustbench_safety.records.prediction import AttackOutcome, Columns, PredictionsHeader, RunInfo
+from robustbench_safety.records.prediction import AttackOutcome, Columns, Covers, PredictionsHeader, RunInfo
 from robustbench_safety.records.score import (
     ConditionScore,
     Curves,
@@ -78,6 +78,7 @@ __all__ = [
     "ConditionGroup",
     "ConditionKind",
     "ConditionScore",
+    "Covers",
     "Curves",
     "DatasetManifest",
     "Digest",

@@ -185,6 +185,9 @@ class ModelSpec(Record):
     probe: CheckpointInfo | None = Field(default=None, exclude_if=is_empty)
     """Of the linear classifier on the features."""
     members: tuple[ModelSpec, ...] = Field(default=(), exclude_if=is_empty)
+    network_known: bool = Field(default=True, exclude_if=lambda value: value is True)
+    """False for a file of predictions: ``parameters`` is then 0, and ``preprocessing`` what the model file
+    states, or else one that does nothing."""
     combine: Combine | None = Field(default=None, exclude_if=is_empty)
     trusted: tuple[Trusted, ...] = Field(default=(), exclude_if=is_empty)
     """What the user had to let run for this model to be loaded."""

@@ -12,9 +12,11 @@ from robustbench_safety.records.model import ModelSpec
 from robustbench_safety.records.score import Environment
 from robustbench_safety.records.suite import Attack
 
-__all__ = ["AttackOutcome", "Columns", "PredictionsHeader", "RunInfo"]
+__all__ = ["AttackOutcome", "Columns", "Covers", "PredictionsHeader", "RunInfo"]
 
-Columns = Literal["logits", "summary"]
+Columns = Literal["logits", "summary", "top1"]
+#: What a data digest is taken over: samples with their stored bytes, or what can be had without the images.
+Covers = Literal["samples", "ids-and-labels"]
 
 
 class AttackOutcome(Record):
@@ -46,6 +48,8 @@ class PredictionsHeader(Record):
     seed: int
     limit: int | None
     data_digest: Digest
+    data_digest_covers: Covers = Field(default="samples", exclude_if=lambda value: value == "samples")
+    """``ids-and-labels`` for predictions that were handed in where the images are not at hand."""
     predictions_digest: Digest
     """sha256 over the columns: ids, frames, labels and values."""
     source_stamp: str

@@ -105,6 +105,9 @@ class Environment(Record):
     decoder: str
 
 
+    known: bool = Field(default=True, exclude_if=lambda value: value is True)
+    """False for predictions that were handed in: nobody here knows the machine that made them. ``package``
+    and ``commit`` are of what read them, and the other fields say nothing."""
 class Timings(Record):
     """Times of a run; left out of the digest."""
 
@@ -160,6 +163,9 @@ class ScoreRecord(Record):
     """By condition; of labels joined to another dataset's images by ``<dataset>/labels``."""
     prediction_digests: dict[str, Digest]
     """By condition."""
+    without_images: tuple[str, ...] = Field(default=(), exclude_if=is_empty)
+    """Conditions whose data digest covers ids and labels alone, as their images were not at hand. A row with
+    such is never ranked."""
     companion_digest: Digest
     """Over the content of the Parquet file beside the record, which pairs it with others."""
     curves: Curves
@@ -183,6 +189,8 @@ class ScoreRecord(Record):
     def kind(self) -> RowKind:
         """Kind of row on the leaderboard."""
         return "partial" if self.status == "partial" else self.verification.kind
+        if self.without_images and self.verification.kind == "verified":
+            raise ValueError("a row whose images were not at hand cannot be verified")
 
     def digested_fields(self) -> dict[str, object]:
         """Return what the digest covers: everything but times and timings."""
