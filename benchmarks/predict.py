@@ -40,7 +40,7 @@ from robustbench_safety.models.cifar import build
 from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.models.model import Asked
 from robustbench_safety.models.weights import weights_digest
-from robustbench_safety.predicting import first_image, predict
+from robustbench_safety.predicting import first_images, predict
 from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
 from robustbench_safety.runs import Run
 
@@ -151,7 +151,9 @@ def compare_speed(source: Dataset, scratch: Path) -> dict[str, object]:
     assert isinstance(bare, nn.Module)  # noqa: S101  # nn.Module's attributes are untyped
     size = measured_batch_size(
         model.network,
-        first_image(model, prepare(source, source.manifest.all_conditions()[0], label_space="cifar-10")),
+        first_images(
+            model, prepare(source, source.manifest.all_conditions()[0], label_space="cifar-10"), most=1
+        )[0][0],
         CPU,
         "float32",
     )

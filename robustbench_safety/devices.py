@@ -15,10 +15,20 @@ import PIL
 import torch
 from torch import nn
 
+from robustbench_safety.batches import is_out_of_memory
 from robustbench_safety.errors import UsageError
+from robustbench_safety.models.classifier import Classifier, Disagreeing
+from robustbench_safety.models.foreign import foreign_code
 from robustbench_safety.records import Environment, Precision
 
-__all__ = ["describe", "forward_context", "measured_batch_size", "select_device", "to_pixels"]
+__all__ = [
+    "compile_network",
+    "describe",
+    "forward_context",
+    "measured_batch_size",
+    "select_device",
+    "to_pixels",
+]
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-learn")
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -36,8 +46,12 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 3, 50
 _LONGEST_PASS = 1.0
 
 
-def select_device(name: str | None) -> torch.device:
+def select_device(name: str | None, *, tf32: bool = False) -> torch.device:
     """Return the device called ``name``; None takes the first CUDA device, else the CPU.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` ...
+        tf32: Whether float32 products may be taken with 10 bits, which CUDA devices do faster.
 
     Raises:
         UsageError: There is no such device here.
@@ -58,9 +72,22 @@ def select_device(name: str | None) -> torch.device:
             f"--device {name}", expected=here, found="one that holds no values", fix="name another device"
         )
     # A published number is a float32 number; TF32 moves the third digit of a logit.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     return device
+
+
+def compile_network(network: Classifier) -> None:
+    """Let torch.compile translate a network when it is first called; of an ensemble, each member.
+
+    Raises:
+        UsageError: torch.compile does not work here.
+    """
+    inner = network.network
+    members = inner.members if isinstance(inner, Disagreeing) else [network]
+    for member in members:
+        with foreign_code("--compile", raising=UsageError, fix="leave --compile out"):
+            member.compile()
 
 
 def forward_context(device: torch.device, precision: Precision) -> torch.autocast:
@@ -110,8 +137,11 @@ def measured_batch_size(
             runs[size] = run
             if run() > _LONGEST_PASS:
                 break
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if device.type != "cpu":
+                torch.accelerator.empty_cache()
             break
     if not runs:
         return 1
@@ -136,13 +166,20 @@ def _timed_pass(
     started = time.perf_counter()
     with torch.inference_mode(), forward_context(device, precision):
         network(pixels)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return time.perf_counter() - started
 
 
-def describe(device: torch.device, precision: Precision, batch_size: int) -> Environment:
-    """Return what a record says of this machine."""
+def describe(
+    device: torch.device,
+    precision: Precision,
+    batch_size: int,
+    *,
+    tf32: bool = False,
+    compiled: bool = False,
+) -> Environment:
+    """Return what a record says of this machine and of how the network runs on it."""
     libraries = {name: metadata.version(name) for name in _LIBRARIES}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return Environment(
@@ -154,7 +191,8 @@ def describe(device: torch.device, precision: Precision, batch_size: int) -> Env
         device=str(device),
         device_name=name,
         precision=precision,
-        tf32=False,
+        tf32=tf32,
+        compiled=compiled,
         threads=torch.get_num_threads(),
         batch_size=batch_size,
         decoder=f"pillow {PIL.__version__}",

@@ -14,17 +14,19 @@ import torch
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
 from robustbench_safety.data.label_sets import read_labels
-from robustbench_safety.devices import describe, measured_batch_size, select_device
+from robustbench_safety.devices import compile_network, describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import DataError, ModelError, UsageError
 from robustbench_safety.files import slugify
 from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.models import Model, load_model
-from robustbench_safety.predicting import first_image
+from robustbench_safety.predicting import first_images
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import Condition, Precision, RelabelledLayout, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import needed_conditions, score_predictions, why_not_shown
+from robustbench_safety.startup import CHECKED, check_first_batch
+from robustbench_safety.submitted import find_submission, refuse_settings, store_submission
 from robustbench_safety.suites import load_suite
 
 __all__ = ["Evaluation", "predict", "rescore", "score"]
@@ -42,6 +44,16 @@ class Evaluation:
     """Conditions left out because their data were missing, each with the reason."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _On:
+    """How a network runs."""
+
+    device: str | None
+    precision: Precision | None
+    tf32: bool = False
+    compiled: bool = False
+
+
 def score(
     model: str | Path | Model,
     *,
@@ -52,7 +64,9 @@ def score(
     predictions: str | Path = "predictions",
     device: str | None = None,
     batch_size: int | None = None,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
+    tf32: bool = False,
+    compiled: bool = False,
     workers: int | None = None,
     seed: int | None = None,
     limit: int | None = None,
@@ -72,7 +86,9 @@ def score(
         predictions: Folder of run folders.
         device: ``cpu``, ``cuda`` ...; None for the first CUDA device, else the CPU.
         batch_size: Images in a batch; None measures which is best.
-        precision: Of the forward pass.
+        precision: Of the forward pass; None for the model file's, else float32.
+        tf32: Let a CUDA device take float32 products with 10 bits; the record says so.
+        compiled: Let torch.compile translate the network; the record says so.
         workers: Threads that decode images; None for one a core, at most 8.
         seed: Of everything drawn; None for the suite's. Another makes the row partial.
         limit: Source images taken of each dataset; None for all. A limit makes the row partial.
@@ -90,6 +106,17 @@ def score(
     """
     _check_options(batch_size, limit, workers, seed)
     chosen, root = _suite_and_data(suite, data)
+    used_seed = chosen.seed if seed is None else seed
+    submission = find_submission(model, label_space=chosen.label_space)
+    if submission is not None:
+        refuse_settings({
+            "--checkpoint": checkpoint, "--device": device, "--batch-size": batch_size, "--workers": workers,
+            "--precision": precision, "--tf32": tf32 or None, "--compile": compiled or None})  # fmt: skip
+        run, told = store_submission(
+            submission, chosen, root, predictions=Path(predictions), name=name, seed=used_seed, limit=limit,
+            skip_missing=skip_missing)  # fmt: skip
+        record, companion = score_predictions(run, chosen, root)
+        return Evaluation(record=record, companion=companion, run_folder=run.folder, skipped=tuple(told))
     loaded = _loaded(model, checkpoint, chosen.label_space, trust_pickle=trust_pickle, trust_code=trust_code)
     if loaded.spec.label_space != chosen.label_space:
         raise ModelError(
@@ -98,11 +125,11 @@ def score(
             found=loaded.spec.label_space,
             fix="choose another suite, or a model file with the right label_space",
         )
-    used_seed = chosen.seed if seed is None else seed
     jobs, skipped = _prepare(chosen, root, used_seed, limit, loaded, skip_missing=skip_missing)
     run = _open_run(
-        loaded, jobs[0], Path(predictions), name=name, device=device, precision=precision,
-        batch_size=batch_size, seed=used_seed, limit=limit, usual_seed=chosen.seed)  # fmt: skip
+        loaded, jobs[0], Path(predictions), name=name, batch_size=batch_size, seed=used_seed, limit=limit,
+        usual_seed=chosen.seed, on=_On(device=device, precision=precision, tf32=tf32, compiled=compiled),
+    )  # fmt: skip
     run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
     record, companion = score_predictions(run, chosen, root)
     return Evaluation(record=record, companion=companion, run_folder=run.folder, skipped=tuple(skipped))
@@ -132,7 +159,7 @@ def predict(
     predictions: str | Path = "predictions",
     device: str | None = None,
     batch_size: int | None = None,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     seed: int = 0,
     limit: int | None = None,
 ) -> Predictions:
@@ -163,8 +190,8 @@ def predict(
     loaded = _loaded(model, checkpoint, opened.manifest.label_space)
     job = prepare(opened, chosen, label_space=loaded.spec.label_space, seed=seed, limit=limit)
     run = _open_run(
-        loaded, job, Path(predictions), name=None, device=device, precision=precision,
-        batch_size=batch_size, seed=seed, limit=limit, usual_seed=0)  # fmt: skip
+        loaded, job, Path(predictions), name=None, batch_size=batch_size, seed=seed, limit=limit,
+        usual_seed=0, on=_On(device=device, precision=precision))  # fmt: skip
     run_jobs(loaded, [job], run, workers=_default_workers(), progress=Silent())
     return read_predictions(run.path(chosen))
 
@@ -260,18 +287,23 @@ def _open_run(
     predictions: Path,
     *,
     name: str | None,
-    device: str | None,
-    precision: Precision,
     batch_size: int | None,
     seed: int,
     limit: int | None,
     usual_seed: int,
+    on: _On,
 ) -> Run:
     """Put the network on its device and open the run folder, measuring the batch size only when it is new."""
-    place = select_device(device)
+    place = select_device(on.device, tf32=on.tf32)
+    precision = on.precision or model.precision or "float32"
     model.network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if on.compiled:
+        compile_network(model.network)
     slug = slugify(name or model.name)
-    folder = predictions / Run.folder_name(slug, model.spec, precision=precision, device=str(place))
+    options = tuple(option for option in ("tf32", "compiled") if getattr(on, option))
+    folder = predictions / Run.folder_name(
+        slug, model.spec, precision=precision, device=str(place), options=options
+    )
     # A smoke run must not stand in the way of the whole one.
     if limit is not None:
         folder = folder.with_name(f"{folder.name}--limit-{limit}")
@@ -279,9 +311,10 @@ def _open_run(
         folder = folder.with_name(f"{folder.name}--seed-{seed}")
     if batch_size is None and (folder / "run.json").exists():
         batch_size = Run.load(folder).info.environment.batch_size
+    images, ids = first_images(model, first_job, most=CHECKED)
     if batch_size is None:
-        image = first_image(model, first_job)
-        batch_size = measured_batch_size(model.network, image, place, precision)
+        batch_size = measured_batch_size(model.network, images[0], place, precision)
+    check_first_batch(model, images, ids, place, precision, batch_size=batch_size)
     info = RunInfo(
         schema_version=1,
         slug=slug,
@@ -289,6 +322,6 @@ def _open_run(
         model=model.spec,
         seed=seed,
         limit=limit,
-        environment=describe(place, precision, batch_size),
+        environment=describe(place, precision, batch_size, tf32=on.tf32, compiled=on.compiled),
     )
     return Run.resume_or_start(folder, info)

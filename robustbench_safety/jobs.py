@@ -67,9 +67,15 @@ class Job:
         return _opened(self.dataset, self.condition, self.label_space, seed=self.seed, limit=self.limit)
 
     def loader(
-        self, images: Images, preprocessing: Preprocessing, *, block: int, workers: int, first: bool = False
+        self,
+        images: Images,
+        preprocessing: Preprocessing,
+        *,
+        block: int,
+        workers: int,
+        most: int | None = None,
     ) -> Loader:
-        """Return what gives the images in blocks, as the network takes them; only the ``first`` if asked."""
+        """Return what gives the images in blocks, as the network takes them; ``most`` of them at most."""
         manifest = self.dataset.manifest
         transform = Transform(
             preprocessing,
@@ -77,7 +83,7 @@ class Job:
             border=manifest.border,
             resize_to_input=manifest.resize_to_input,
         )
-        indices = images.indices[:1] if first else images.indices
+        indices = images.indices[:most]
         return Loader(images.reader, indices, images.label_keys, transform, block=block, workers=workers)
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_safety.attacks import attack_batch, passes_per_image
+from robustbench_safety.batches import Batches
 from robustbench_safety.data import stored_digest
 from robustbench_safety.devices import forward_context, to_pixels
 from robustbench_safety.errors import IncompatiblePredictionsError, ModelError
@@ -31,20 +32,33 @@ from robustbench_safety.records import Attack
 from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
-__all__ = ["first_image", "predict"]
+__all__ = ["first_images", "predict"]
 
 #: Frames read at a time for sequences, in batches: whole clips must fill the network's batches.
 _BATCHES_IN_A_BLOCK = 4
 
 
-def first_image(model: Model, job: Job) -> torch.Tensor:
-    """Return the first image of a job as the network will see it: [H, W, 3], uint8 or float32 in [0, 1]."""
-    loader = job.loader(job.open(), model.spec.preprocessing, block=1, workers=1, first=True)
-    return next(iter(loader)).images[0]
+def first_images(model: Model, job: Job, *, most: int) -> tuple[torch.Tensor, list[str]]:
+    """Return the first images of a job as they are given to the network, and the sample id of each.
+
+    Returns:
+        [n, H, W, 3], uint8 or float32 in [0, 1]; n is at most ``most``.
+    """
+    listed = job.open()
+    loader = job.loader(listed, model.spec.preprocessing, block=most, workers=1, most=most)
+    images = next(iter(loader)).images[:most]
+    ids = [listed.reader.sample_ids[i] for i in listed.indices[:most] for _ in range(job.frames)]
+    return images, ids[:most]
 
 
 def predict(
-    model: Model, job: Job, run: Run, *, workers: int = 2, advance: Callable[[int], None] = lambda _: None
+    model: Model,
+    job: Job,
+    run: Run,
+    *,
+    workers: int = 2,
+    advance: Callable[[int], None] = lambda _: None,
+    batches: Batches | None = None,
 ) -> PredictionsHeader:
     """Predict one condition into the run folder, or return what is already there.
 
@@ -54,6 +68,7 @@ def predict(
         run: Where to, and with which batch size and precision.
         workers: Threads that decode images.
         advance: Called with the number of images done since the last call.
+        batches: Shared by the jobs of a run, so that a batch once halved stays so; None for new ones.
 
     Raises:
         DataError: An image cannot be decoded; the file is named.
@@ -68,7 +83,8 @@ def predict(
         _check_same_data(job, images, there, run.path(job.condition))
         advance(job.images)
         return there
-    passes = _Passes(model, job, images, run, workers)
+    batches = batches or Batches(run.info.environment.batch_size)
+    passes = _Passes(model, job, images, run, workers, batches)
     path = run.path(job.condition)
     started = time.perf_counter()
     chunks = path.with_suffix(".chunks")
@@ -91,6 +107,7 @@ def predict(
                 "source_stamp": images.reader.stamp(),
                 "decoder": images.reader.decoder,
                 "attack": passes.attack_outcome(),
+                "reduced_batch": batches.reduced,
                 "forward_passes": job.images * (1 if job.attack is None else passes_per_image(job.attack)),
                 "seconds": round(passes.seconds_before + time.perf_counter() - started, 3),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,13 +159,15 @@ Rows = tuple[Sequence[str], NDArray[np.int64], Values]
 class _Passes:
     """The forward passes of one job."""
 
-    def __init__(self, model: Model, job: Job, images: Images, run: Run, workers: int) -> None:
+    def __init__(
+        self, model: Model, job: Job, images: Images, run: Run, workers: int, batches: Batches
+    ) -> None:
         self._model, self._job, self._images = model, job, images
         self._environment = run.info.environment
         self._device = torch.device(self._environment.device)
-        self._batch = self._environment.batch_size
-        frames = job.frames
-        block = self._batch if frames == 1 else max(1, _BATCHES_IN_A_BLOCK * self._batch // frames)
+        self._batches = batches
+        batch, frames = self._environment.batch_size, job.frames
+        block = batch if frames == 1 else max(1, _BATCHES_IN_A_BLOCK * batch // frames)
         self._loader = job.loader(images, model.spec.preprocessing, block=block, workers=workers)
         self._perturbed: str | None = None
         self.seconds_before = 0.0
@@ -170,11 +189,18 @@ class _Passes:
     def plain(self) -> Iterator[Rows]:
         """Yield the rows of each block of clean, corrupted or sequence images."""
         for _, ids, labels, images in self._blocks():
-            parts = [
-                self._forward(to_pixels(part, self._device), labels[first : first + len(part)], ids, first)
-                for first, part in _split(images, self._batch)
-            ]
-            yield ids, labels, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+            def run(
+                first: int,
+                last: int,
+                ids: list[str] = ids,
+                labels: NDArray[np.int64] = labels,
+                images: torch.Tensor = images,
+            ) -> Values:
+                pixels = to_pixels(images[first:last], self._device)
+                return self._forward(pixels, labels[first:last], ids, first)
+
+            yield ids, labels, _joined(self._batches.map(run, len(images)))
 
     def adversarial(self, folder: Path, expected: dict[str, object]) -> Iterator[Rows]:
         """Yield the rows of each batch of adversarial images; a finished batch is kept and not done again."""
@@ -187,13 +213,7 @@ class _Passes:
             done = _read_chunk(chunk, key)
             if done is None:
                 began = time.perf_counter()
-                pixels = to_pixels(images, self._device)
-                target = torch.from_numpy(labels).to(self._device)
-                adversarial = attack_batch(
-                    self._model.network, pixels, target, attack, sample_ids=ids, seed=self._job.seed
-                )
-                values = self._forward(adversarial, labels, ids, 0)
-                perturbed = adversarial.contiguous(memory_format=torch.contiguous_format).cpu().numpy()
+                perturbed, values = self._attacked(attack, ids, labels, images)
                 digest = hashlib.sha256(perturbed.astype("<f4", copy=False).tobytes()).hexdigest()
                 _write_chunk(chunk, key, digest, time.perf_counter() - began, values)
             else:
@@ -202,6 +222,23 @@ class _Passes:
             hasher.update(bytes.fromhex(digest))
             yield ids, labels, values
         self._perturbed = hasher.hexdigest()
+
+    def _attacked(
+        self, attack: Attack, ids: Sequence[str], labels: NDArray[np.int64], images: torch.Tensor
+    ) -> tuple[NDArray[np.float32], Values]:
+        """Return the perturbed pixels [N, 3, H, W] of a batch, and the rows of its predictions."""
+
+        def run(first: int, last: int) -> tuple[NDArray[np.float32], Values]:
+            pixels = to_pixels(images[first:last], self._device)
+            target = torch.from_numpy(labels[first:last]).to(self._device)
+            adversarial = attack_batch(
+                self._model.network, pixels, target, attack, sample_ids=ids[first:last], seed=self._job.seed
+            )
+            values = self._forward(adversarial, labels[first:last], ids, first)
+            return adversarial.contiguous(memory_format=torch.contiguous_format).cpu().numpy(), values
+
+        parts = self._batches.map(run, len(images))
+        return np.concatenate([part for part, _ in parts]), _joined([values for _, values in parts])
 
     def _blocks(self) -> Iterator[tuple[int, list[str], NDArray[np.int64], torch.Tensor]]:
         ids = self._images.reader.sample_ids
@@ -214,7 +251,7 @@ class _Passes:
         self, pixels: torch.Tensor, labels: NDArray[np.int64], ids: Sequence[str], first: int
     ) -> Values:
         with torch.inference_mode(), forward_context(self._device, self._environment.precision):
-            logits = self._model.network(pixels)
+            logits, disagreement = self._model.network.with_disagreement(pixels)
         logits = logits.float()
         if not torch.isfinite(logits).all():
             rows = (~torch.isfinite(logits)).any(dim=1).nonzero().flatten().tolist()
@@ -226,14 +263,16 @@ class _Passes:
                 + ", ".join(names[:10]),
                 fix="check the weights, or run in float32",
             )
+        values: dict[str, NDArray[np.float32] | NDArray[np.int32]] = {"logits": logits.cpu().numpy()}
         if self._job.columns == "summary":
-            return summarize(logits, torch.from_numpy(labels).to(logits.device))
-        return {"logits": logits.cpu().numpy()}
+            values = summarize(logits, torch.from_numpy(labels).to(logits.device))
+        if disagreement is not None:
+            values["mutual_information"] = disagreement.float().cpu().numpy()
+        return values
 
 
-def _split(images: torch.Tensor, size: int) -> Iterator[tuple[int, torch.Tensor]]:
-    for first in range(0, len(images), size):
-        yield first, images[first : first + size]
+def _joined(parts: Sequence[Values]) -> Values:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 # ----------------------------------------------------------------------------- finished batches of attacks

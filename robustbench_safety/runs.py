@@ -7,7 +7,7 @@ the files of the conditions. A file whose header does not match what is asked no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,15 @@ class Run:
     info: RunInfo
 
     @staticmethod
-    def folder_name(slug: str, spec: ModelSpec, *, precision: str, device: str) -> str:
-        """Return ``<slug>--<8 hex digits>``, which differ by model, preprocessing, precision and device."""
+    def folder_name(
+        slug: str, spec: ModelSpec, *, precision: str, device: str, options: Sequence[str] = ()
+    ) -> str:
+        """Return ``<slug>--<8 hex digits>``, which differ by model, preprocessing, precision and device.
+
+        And by ``options`` of the device: ``tf32``, ``compiled``.
+        """
         key = {"model": spec.model_dump(mode="json"), "precision": precision, "device": device}
+        key |= {"options": list(options)} if options else {}
         return f"{slug}--{digest_of(key)[:8]}"
 
     @classmethod

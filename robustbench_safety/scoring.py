@@ -56,6 +56,9 @@ __all__ = ["needed_conditions", "score_predictions", "why_not_shown"]
 
 Floats = NDArray[np.float64]
 
+#: Roles of data sets that say nothing once a model was trained on them.
+_UNSEEN = ("shift", "corruption", "sequence", "ood")
+
 
 def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell]]:
     """Return every condition that a suite needs, in its order, with the cells that read it."""
@@ -157,15 +160,20 @@ class _Scoring:
             scores=scores,
             conditions={cell.id: tuple(self._cells[cell.id].values) for cell in suite.cells},
             groups=groups_of(suite.cells, self._cells),
-            data_digests={path: header.data_digest for path, header in headers.items()} | self._label_digests,
-            prediction_digests={path: header.predictions_digest for path, header in headers.items()},
-            companion_digest=self.companion.digest(),
             without_images=tuple(
                 path for path, header in headers.items() if header.data_digest_covers != "samples"
             ),
+            data_digests={path: header.data_digest for path, header in headers.items()} | self._label_digests,
+            prediction_digests={path: header.predictions_digest for path, header in headers.items()},
+            reduced_batches={
+                path: header.reduced_batch for path, header in headers.items() if header.reduced_batch
+            },
+            trained_on_tested=self._trained_on_tested(),
+            companion_digest=self.companion.digest(),
             curves=self._curves,
             environment=run.info.environment,
             forward_passes=passes,
+            # Predictions that somebody handed in can be forged.
             verification=Verification(
                 kind="verified" if run.info.environment.known else "recomputed",
                 by=f"rbs score {run.info.environment.package}",
@@ -177,6 +185,12 @@ class _Scoring:
                 images_per_second=round(passes / seconds, 1) if seconds > 0 else 0.0,
             ),
         )
+
+    def _trained_on_tested(self) -> tuple[str, ...]:
+        """Return the tested data sets that should be new to the model, and that it was trained on."""
+        tested = dict.fromkeys(cell.dataset for cell in self._suite.cells)
+        known = [name for name in tested if name in self._run.info.model.trained_on]
+        return tuple(name for name in known if self._dataset(name).manifest.role in _UNSEEN)
 
     def _partial_because(self) -> list[str]:
         info = self._run.info
@@ -212,20 +226,6 @@ class _Scoring:
             except DataError as error:
                 self._cells[cell.id].reason = f"no labels for {condition.path}: {error}"
 
-    def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
-        for cell in self._suite.cells:
-            if cell in cells or (cell.in_distribution == condition.dataset and condition.kind == "clean"):
-                self._cells[cell.id].reason = reason
-
-    def _measure(self, cell: Cell, condition: Condition, predictions: Predictions) -> None:
-        metric, measured = metric_of(cell), self._cells[cell.id]
-        if isinstance(metric, DetectionMetric):
-            self._measure_detection(cell, metric, condition, predictions)
-            return
-        outputs = self._outputs(cell, predictions)
-        units = metric.units(outputs)
-        value = float(metric.value(outputs, **cell.options))
-        # A condition of many is shown with an interval only where it costs nothing: a rate.
     def _score_in(self, dataset: str, detector: str, subset: str | None, predictions: Predictions) -> None:
         try:
             scores = self._ood_scores(detector, subset, predictions)
@@ -243,6 +243,20 @@ class _Scoring:
             raise UndefinedMetricError(f"{detector} needs logits, and there are probabilities alone")
         return ood_score(detector, Outputs(predictions, self._columns(subset)).logits)
 
+    def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
+        for cell in self._suite.cells:
+            if cell in cells or (cell.in_distribution == condition.dataset and condition.kind == "clean"):
+                self._cells[cell.id].reason = reason
+
+    def _measure(self, cell: Cell, condition: Condition, predictions: Predictions) -> None:
+        metric, measured = metric_of(cell), self._cells[cell.id]
+        if isinstance(metric, DetectionMetric):
+            self._measure_detection(cell, metric, condition, predictions)
+            return
+        outputs = self._outputs(cell, predictions)
+        units = metric.units(outputs)
+        value = float(metric.value(outputs, **cell.options))
+        # A condition of many is shown with an interval only where it costs nothing: a rate.
         interval = None
         if is_rate(cell):
             interval = recorded_interval(metric.interval([units], self._suite.seed, cell.options))

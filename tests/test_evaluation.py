@@ -29,6 +29,7 @@ from robustbench_safety.files import digest_of
 from robustbench_safety.jobs import stored_columns
 from robustbench_safety.predictions import read_header
 from robustbench_safety.records import Condition, ConditionKind, ScoreRecord
+from robustbench_safety.startup import CHECKED
 from robustbench_safety.suites import load_suite
 from tests.golden.make import SUITE
 
@@ -150,7 +151,9 @@ def test_the_network_sees_each_image_as_often_as_the_record_says(tmp_path: Path)
     model.network.register_forward_pre_hook(count)
     settings = {"suite": SUITE, "predictions": tmp_path, "limit": LIMIT, "batch_size": 16, "device": "cpu"}
     evaluation = score(model, **settings)  # type: ignore[arg-type]  # a dict of mixed values
-    assert seen == evaluation.record.forward_passes
+    # The check at the start shows the first images twice, and the first of them alone.
+    checked = 2 * CHECKED + 1
+    assert seen == checked + evaluation.record.forward_passes
 
 
 def test_rescoring_gives_the_same_record_without_the_model(undisturbed: Evaluation) -> None:
@@ -207,8 +210,8 @@ def test_a_count_of_zero_is_refused(tmp_path: Path, option: str) -> None:
         score_tiny(tmp_path, **{option: 0})
 
 
-def nan_on_white() -> nn.Module:
-    """A network whose logits are not finite where an image is bright."""
+def nan_on_white(brightest: float = 0.3) -> nn.Module:
+    """A network whose logits are not finite where an image is bright: some of the first are."""
 
     class Network(nn.Module):
         label_space = "digits"
@@ -216,13 +219,22 @@ def nan_on_white() -> nn.Module:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             means = images.mean(dim=(1, 2, 3))
             logits = means[:, None] * torch.arange(10.0)
-            return torch.where(means[:, None] > 0.35, torch.nan, logits)
+            return torch.where(means[:, None] > brightest, torch.nan, logits)
 
     return Network()
 
 
-def test_logits_that_are_not_finite_stop_the_run_with_the_sample_ids(tmp_path: Path) -> None:
+def nan_on_the_brightest() -> nn.Module:
+    """The same, for images that come later."""
+    return nan_on_white(0.38)
+
+
+def test_logits_that_are_not_finite_are_found_before_the_run_or_stop_it(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not finite on digits/clean/clean-0.* of a batch: \d{5}"):
+        score(
+            "python:tests.test_evaluation:nan_on_the_brightest", suite="digits-safety", predictions=tmp_path
+        )
+    with pytest.raises(ModelError, match=r"not finite; .* for \d+ of the first 16 images: \d{5}"):
         score(
             "python:tests.test_evaluation:nan_on_white",
             suite="digits-safety",

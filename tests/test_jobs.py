@@ -218,12 +218,12 @@ def preprocessing(side: int) -> Preprocessing:
     )
 
 
-def test_the_loader_of_a_job_shows_its_images_and_only_the_first_if_asked(own: Dataset) -> None:
+def test_the_loader_of_a_job_shows_its_images_and_only_as_many_as_asked(own: Dataset) -> None:
     job = clean_job(own, limit=4)
     images = job.open()
     parts = list(job.loader(images, preprocessing(8), block=3, workers=1))
     assert [(part.start, part.samples) for part in parts] == [(0, 3), (3, 1)]
-    (first,) = job.loader(images, preprocessing(8), block=3, workers=1, first=True)
+    (first,) = job.loader(images, preprocessing(8), block=3, workers=1, most=1)
     assert first.images.shape == (1, 8, 8, 3)
     assert np.array_equal(first.images[0], parts[0].images[0])
     stored = np.asarray(Image.open(own.folder / "owl" / "0.png"))
@@ -248,7 +248,7 @@ def test_the_loader_of_a_job_follows_the_manifest(
         tmp_path, f"role: clean\nlayout: {{type: image_folder}}\nlabel_space: two\n{fields}{CLEAN}"
     )
     job = clean_job(dataset)
-    (block,) = job.loader(job.open(), preprocessing(side), block=1, workers=1, first=True)
+    (block,) = job.loader(job.open(), preprocessing(side), block=1, workers=1, most=1)
     picture = np.asarray(Image.open(own.folder / "owl" / "0.png"))[part]
     expected = Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR)
     assert np.array_equal(block.images[0], np.asarray(expected))

@@ -58,8 +58,15 @@ def score(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...")] = None,
     batch_size: Annotated[str, typer.Option(help="Images in a batch; auto measures which is best.")] = "auto",
     precision: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the forward pass.")
-    ] = "float32",
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Of the forward pass; the model file's, else float32."),
+    ] = None,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Let a CUDA device take float32 products with 10 bits.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile translate the network.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Threads that decode images.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Another than the suite's; the row is then partial.")
@@ -91,6 +98,8 @@ def score(
         device=device,
         batch_size=batch_size_of(batch_size),
         precision=precision,
+        tf32=tf32,
+        compiled=compiled,
         workers=workers,
         seed=seed,
         limit=limit,

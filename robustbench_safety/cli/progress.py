@@ -50,6 +50,9 @@ class _Bar:
     def advance(self, images: int) -> None:
         self._bar.advance(self._task, images)
 
+    def say(self, message: str) -> None:
+        self._bar.console.print(message, markup=False, soft_wrap=True)
+
 
 class _Lines:
     """In a log."""
@@ -67,6 +70,9 @@ class _Lines:
 
     def condition(self, name: str) -> None:
         self._name = name
+
+    def say(self, message: str) -> None:
+        self._console.print(f"{self._title}: {message}", highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, images: int) -> None:
         self._done += images

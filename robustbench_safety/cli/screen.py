@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.tables import column_titles, ordered, shown, shown_interval
+from robustbench_safety.reporting.tables import column_titles, ordered, row_name, shown, shown_interval
 
 __all__ = ["messages", "screen", "show_record", "show_rows", "show_suite_table"]
 
@@ -46,7 +46,7 @@ def show_record(record: ScoreRecord) -> None:
         score = record.scores[name]
         n = f"{score.n:,}" + (f" + {score.n_out:,} OOD" if score.n_out else "")
         rows.append((title, shown(score), shown_interval(score) or score.reason or "–", n))
-    title = f"{record.display_name} on {record.suite.name} (version {record.suite.version}, {record.kind})"
+    title = f"{row_name(record)} on {record.suite.name} (version {record.suite.version}, {record.kind})"
     show_rows(_printable(title), ("column", "value", "95 % interval", "n"), rows)
 
 
@@ -68,7 +68,7 @@ def show_suite_table(records: Sequence[ScoreRecord]) -> None:
             score = record.scores.get(name)
             cells.append(Text(f"{shown(score)}\n{shown_interval(score)}" if score else "–"))
         note = "" if record.kind == "verified" else f"\n({record.kind})"
-        table.add_row(Text(_printable(record.display_name) + note), *cells)
+        table.add_row(Text(_printable(row_name(record)) + note), *cells)
     screen().print(table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from robustbench_safety.batches import Batches
 from robustbench_safety.errors import IncompleteError
 from robustbench_safety.jobs import Job
 from robustbench_safety.models import Model
@@ -26,6 +27,9 @@ class Progress(Protocol):
     def advance(self, images: int) -> None:
         """This many more are done."""
 
+    def say(self, message: str) -> None:
+        """Something happened that the user should know."""
+
 
 class Silent:
     """Progress that nobody watches."""
@@ -39,6 +43,9 @@ class Silent:
     def advance(self, images: int) -> None:
         """Do nothing."""
 
+    def say(self, message: str) -> None:
+        """Do nothing."""
+
 
 def run_jobs(model: Model, jobs: Sequence[Job], run: Run, *, workers: int, progress: Progress) -> None:
     """Predict every job into the run folder; what is there already is kept.
@@ -46,11 +53,12 @@ def run_jobs(model: Model, jobs: Sequence[Job], run: Run, *, workers: int, progr
     Raises:
         IncompleteError: The run was interrupted; the same call goes on from there.
     """
+    batches = Batches(run.info.environment.batch_size, say=progress.say)
     progress.begin(sum(job.images for job in jobs))
     for done, job in enumerate(jobs):
         progress.condition(job.condition.path)
         try:
-            predict(model, job, run, workers=workers, advance=progress.advance)
+            predict(model, job, run, workers=workers, advance=progress.advance, batches=batches)
         except KeyboardInterrupt as error:
             raise IncompleteError(
                 f"interrupted during {job.condition.path}",

@@ -15,6 +15,8 @@ __all__ = ["Classifier", "Disagreeing"]
 class Disagreeing(nn.Module):
     """A network of several members that can say how much they disagree."""
 
+    members: nn.ModuleList
+
     def disagreement(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits [N, K] and the members' mutual information [N] in nats."""
         raise NotImplementedError

@@ -17,6 +17,7 @@ from robustbench_safety.records import (
     HeadClasses,
     ModelFile,
     ModelSpec,
+    Precision,
     Preprocessing,
     ZeroShot,
 )
@@ -114,7 +115,7 @@ class Model:
     """Shown on the leaderboard unless the caller gives another."""
     last_layer: LastLayer | None = None
     """Weight and bias that make the logits of the penultimate features; None where they cannot be had."""
-    precision: str | None = None
+    precision: Precision | None = None
     """That the model file asks for."""
     published_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Top-1 by data set, as the weights' authors state it."""

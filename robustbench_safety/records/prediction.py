@@ -56,6 +56,8 @@ class PredictionsHeader(Record):
     """Cheap digest of the source files' names, sizes and times: tells whether data may have changed since."""
     decoder: str
     attack: AttackOutcome | None
+    reduced_batch: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
+    """Images in the smallest batch, where memory was too small for those asked for."""
     environment: Environment
     forward_passes: int
     seconds: float

@@ -100,14 +100,16 @@ class Environment(Record):
     device_name: str
     precision: Precision
     tf32: bool
+    compiled: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether torch.compile has translated the network."""
     threads: int
     batch_size: int
     decoder: str
-
-
     known: bool = Field(default=True, exclude_if=lambda value: value is True)
-    """False for predictions that were handed in: nobody here knows the machine that made them. ``package``
-    and ``commit`` are of what read them, and the other fields say nothing."""
+    """False for predictions that were handed in: nobody here knows the machine that made them. ``package`` is
+    what read them, and the other fields say nothing."""
+
+
 class Timings(Record):
     """Times of a run; left out of the digest."""
 
@@ -161,11 +163,15 @@ class ScoreRecord(Record):
     """By cell, group column and group, where the dataset has group columns."""
     data_digests: dict[str, Digest]
     """By condition; of labels joined to another dataset's images by ``<dataset>/labels``."""
-    prediction_digests: dict[str, Digest]
-    """By condition."""
     without_images: tuple[str, ...] = Field(default=(), exclude_if=is_empty)
     """Conditions whose data digest covers ids and labels alone, as their images were not at hand. A row with
     such is never ranked."""
+    prediction_digests: dict[str, Digest]
+    """By condition."""
+    reduced_batches: dict[str, int] = Field(default_factory=dict, exclude_if=is_empty)
+    """By condition: images in a batch, where memory was too small for those asked for."""
+    trained_on_tested: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
+    """Shifts that the model was trained on and is tested on here."""
     companion_digest: Digest
     """Over the content of the Parquet file beside the record, which pairs it with others."""
     curves: Curves
@@ -183,14 +189,14 @@ class ScoreRecord(Record):
                 raise ValueError(f"column {name!r} has no score")
         if (self.status == "partial") != bool(self.partial_because):
             raise ValueError("a partial row says in partial_because what is missing, and no other row does")
+        if self.without_images and self.verification.kind == "verified":
+            raise ValueError("a row whose images were not at hand cannot be verified")
         return self
 
     @property
     def kind(self) -> RowKind:
         """Kind of row on the leaderboard."""
         return "partial" if self.status == "partial" else self.verification.kind
-        if self.without_images and self.verification.kind == "verified":
-            raise ValueError("a row whose images were not at hand cannot be verified")
 
     def digested_fields(self) -> dict[str, object]:
         """Return what the digest covers: everything but times and timings."""

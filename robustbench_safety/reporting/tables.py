@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from robustbench_safety.files import digest_of
 from robustbench_safety.records import Score, ScoreRecord
 
-__all__ = ["column_titles", "csv_table", "markdown_table", "ordered", "shown", "shown_interval"]
+__all__ = [
+    "column_titles",
+    "csv_table",
+    "markdown_table",
+    "ordered",
+    "row_name",
+    "shown",
+    "shown_interval",
+]
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
@@ -39,6 +47,12 @@ def ordered(records: Sequence[ScoreRecord]) -> list[ScoreRecord]:
         )
 
     return sorted(kept, key=key)
+
+
+def row_name(record: ScoreRecord) -> str:
+    """Return what a row is called: with the shifts that the model was trained on and is tested on."""
+    seen = record.trained_on_tested
+    return record.display_name + (f" (trained on {', '.join(seen)})" if seen else "")
 
 
 def column_titles(records: Sequence[ScoreRecord]) -> list[tuple[str, str]]:
@@ -77,7 +91,7 @@ def csv_table(records: Sequence[ScoreRecord]) -> str:
     columns = column_titles(rows)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["name", "model", "kind", "suite_version", "suite_digest", "record_digest"]
+    head = ["name", "model", "trained_on", "kind", "suite_version", "suite_digest", "record_digest"]
     writer.writerow([*head, *(f"{name}{part}" for name, _ in columns for part in ("", "_low", "_high"))])
     for record in rows:
         cells: list[str] = []
@@ -89,7 +103,8 @@ def csv_table(records: Sequence[ScoreRecord]) -> str:
             cells += [_number(end, score) if score and end is not None else "" for end in ends]
         digest = digest_of(record.digested_fields())
         writer.writerow([
-            _not_a_formula(record.display_name), _not_a_formula(record.model.name), record.kind,
+            _not_a_formula(record.display_name), _not_a_formula(record.model.name),
+            " ".join(record.trained_on_tested), record.kind,
             str(record.suite.version), record.suite.digest[:8], digest[:8], *cells])  # fmt: skip
     return out.getvalue()
 
@@ -115,7 +130,7 @@ def markdown_table(records: Sequence[ScoreRecord]) -> str:
             interval = shown_interval(score) if score else ""
             cells.append((shown(score) if score else "–") + (f" ({interval})" if interval else ""))
         kind = record.kind if record.suite == first else f"{record.kind}, version {record.suite.version}"
-        lines.append(f"| {_plain(record.display_name)} | {kind} | " + " | ".join(cells) + " |")
+        lines.append(f"| {_plain(row_name(record))} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
