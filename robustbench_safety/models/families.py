@@ -18,6 +18,10 @@ FAMILIES = {
     "digits": "robustbench_safety.models.digits",
     "ensemble": "robustbench_safety.models.ensemble",
     "python": "robustbench_safety.models.python",
+    "export": "robustbench_safety.models.export",
+    "hf": "robustbench_safety.models.hf",
+    "onnx": "robustbench_safety.models.onnx",
+    "predictions": "robustbench_safety.models.predictions",
     "timm": "robustbench_safety.models.timm",
 }
 
