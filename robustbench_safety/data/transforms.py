@@ -17,7 +17,7 @@ Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 
 
 class Transform:
-    """Resize and centre crop.
+    """Resize and centre crop, or resize into a border.
 
     Args:
         preprocessing: What the network wants.
@@ -30,6 +30,7 @@ class Transform:
     Conventions:
         Sizes round as torchvision's Resize and CenterCrop do, so the pixels equal those of its pipeline, but
         for an image that is too small for the crop: CenterCrop pads it with black, and here it is an error.
+        Crop ``border`` rounds and pads as timm's ResizeKeepRatio and CenterCropOrPad do.
     """
 
     def __init__(
@@ -78,6 +79,9 @@ class Transform:
         target = self._preprocessing.input_size
         if target is None or (new_height, new_width) == target:
             return image
+        if self._preprocessing.crop == "border":
+            image = self._in_border(image, target)
+            new_height, new_width = image.shape[:2]
         crops = self._preprocessing.crop is not None or self._covers is not None
         if not crops or new_height < target[0] or new_width < target[1]:
             raise DataError(
@@ -102,10 +106,23 @@ class Transform:
         if resize is None:
             return height, width
         if isinstance(resize, tuple):
-            return resize
+            if self._preprocessing.crop != "border":
+                return resize
+            ratio = max(height / resize[0], width / resize[1])
+            return max(round(height / ratio), 1), max(round(width / ratio), 1)
         if height <= width:
             return resize, int(resize * width / height)
         return int(resize * height / width), resize
+
+    def _in_border(self, image: Pixels, target: tuple[int, int]) -> Pixels:
+        """Return the image within the input size or larger; an odd border has one pixel more at the end."""
+        height, width = image.shape[:2]
+        across, down = max(target[1] - width, 0), max(target[0] - height, 0)
+        colour = [round(255 * value) for value in self._preprocessing.mean]
+        framed = np.empty((height + down, width + across, 3), dtype=image.dtype)
+        framed[:] = colour
+        framed[down // 2 : down // 2 + height, across // 2 : across // 2 + width] = image
+        return framed
 
     def _without_border(self, image: Pixels, edge: int) -> Pixels:
         height, width = image.shape[:2]

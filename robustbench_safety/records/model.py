@@ -47,8 +47,10 @@ class Preprocessing(Record):
     """Height and width that the network takes; None for a network that takes images as they are stored."""
     resize: Side | tuple[Side, Side] | None
     """Length of the shorter side, or (height, width); None for no resize."""
-    crop: Literal["center"] | None
-    """Crop to the input size after the resize; None for no crop."""
+    crop: Literal["center", "border"] | None
+    """Crop to the input size after the resize; None for no crop. With ``border`` the resize keeps the aspect
+    ratio and fits the image into (height, width), and where it is then smaller than the input it is set in
+    the middle of a border of the colour round(255 * mean)."""
     interpolation: Interpolation
     mean: tuple[Unit, Unit, Unit]
     std: tuple[float, float, float]
@@ -59,6 +61,8 @@ class Preprocessing(Record):
             raise ValueError("std must be above 0")
         if self.input_size is None and (self.crop is not None or self.resize is not None):
             raise ValueError("a resize or crop needs an input_size")
+        if self.crop == "border" and not isinstance(self.resize, tuple):
+            raise ValueError("crop border needs a resize of (height, width)")
         return self
 
 
@@ -181,13 +185,13 @@ class ModelSpec(Record):
     )
     """What the network returned, before anything was done with it."""
     preprocessing: Preprocessing
+    network_known: bool = Field(default=True, exclude_if=lambda value: value is True)
+    """False for a file of predictions: ``parameters`` is then 0, and ``preprocessing`` what the model file
+    states, or else one that does nothing."""
     zero_shot: ZeroShot | None = Field(default=None, exclude_if=is_empty)
     probe: CheckpointInfo | None = Field(default=None, exclude_if=is_empty)
     """Of the linear classifier on the features."""
     members: tuple[ModelSpec, ...] = Field(default=(), exclude_if=is_empty)
-    network_known: bool = Field(default=True, exclude_if=lambda value: value is True)
-    """False for a file of predictions: ``parameters`` is then 0, and ``preprocessing`` what the model file
-    states, or else one that does nothing."""
     combine: Combine | None = Field(default=None, exclude_if=is_empty)
     trusted: tuple[Trusted, ...] = Field(default=(), exclude_if=is_empty)
     """What the user had to let run for this model to be loaded."""

@@ -7,10 +7,12 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
+from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio
 from torchvision import transforms
 
 from robustbench_safety.data import Transform
@@ -21,7 +23,7 @@ from robustbench_safety.records import Preprocessing
 def preprocessing(
     input_size: tuple[int, int] | None,
     resize: int | tuple[int, int] | None,
-    crop: Literal["center"] | None = "center",
+    crop: Literal["center", "border"] | None = "center",
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear",
 ) -> Preprocessing:
     return Preprocessing(
@@ -263,7 +265,7 @@ def test_an_image_too_small_for_the_crop_after_its_border_is_an_error() -> None:
     shape=st.tuples(st.integers(4, 8), st.integers(4, 8)),
     input_size=st.none() | st.tuples(st.integers(4, 8), st.integers(4, 8)),
     resize=st.none() | st.integers(4, 8) | st.tuples(st.integers(4, 8), st.integers(4, 8)),
-    crop=st.sampled_from(["center", None]),
+    crop=st.sampled_from(["center", "border", None]),
     pre_cropped=st.booleans(),
     resize_to_input=st.booleans(),
 )
@@ -271,12 +273,14 @@ def test_images_are_said_to_be_kept_exactly_when_they_come_out_as_they_went_in(
     shape: tuple[int, int],
     input_size: tuple[int, int] | None,
     resize: int | tuple[int, int] | None,
-    crop: Literal["center"] | None,
+    crop: Literal["center", "border"] | None,
     pre_cropped: bool,  # noqa: FBT001
     resize_to_input: bool,  # noqa: FBT001
 ) -> None:
     if input_size is None:
         resize, crop = None, None
+    if crop == "border" and not isinstance(resize, tuple):
+        crop = None
     transform = Transform(
         preprocessing(input_size, resize, crop), pre_cropped=pre_cropped, resize_to_input=resize_to_input
     )
@@ -286,6 +290,56 @@ def test_images_are_said_to_be_kept_exactly_when_they_come_out_as_they_went_in(
     except DataError:
         same = False
     assert transform.keeps(*shape) == same
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(
+    shape=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    input_size=st.tuples(st.integers(8, 24), st.integers(8, 24)),
+    resize=st.tuples(st.integers(8, 30), st.integers(8, 30)),
+)
+def test_a_border_keeps_the_whole_image_as_timm_does(
+    shape: tuple[int, int], input_size: tuple[int, int], resize: tuple[int, int]
+) -> None:
+    assume(all(round(edge / max(shape[0] / resize[0], shape[1] / resize[1])) for edge in shape))
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    wanted = preprocessing(input_size, resize, "border", "bicubic").model_copy(update={"mean": mean})
+    image = picture(*shape)
+    found = Transform(wanted, pre_cropped=False)(image)
+    steps = [
+        ResizeKeepRatio(resize, longest=1.0, interpolation="bicubic"),  # type: ignore[no-untyped-call]
+        # round(255 * mean), worked by hand: 122.77, 116.75, 104.09.
+        CenterCropOrPad(list(input_size), fill=(123, 117, 104)),
+    ]
+    assert np.array_equal(found, np.asarray(transforms.Compose(steps)(Image.fromarray(image))))
+
+
+def test_an_image_so_thin_that_its_resized_side_rounds_to_nothing_keeps_one_pixel() -> None:
+    # 1000x1 fitted into 16x16 is 16x0.016; timm fails on it.
+    found = Transform(preprocessing((16, 16), (16, 16), "border"), pre_cropped=False)(picture(1000, 1))
+    assert found.shape == (16, 16, 3)
+    assert found.any(axis=(0, 2)).sum() == 1
+
+
+def test_a_border_of_an_odd_width_has_its_larger_half_at_the_end() -> None:
+    image = np.full((4, 1, 3), 255, dtype=np.uint8)
+    found = Transform(preprocessing((4, 4), (4, 4), "border"), pre_cropped=False)(image)
+    # 3 columns of border: 1 before, 2 behind.
+    assert found[:, :, 0].tolist() == [[0, 255, 0, 0]] * 4
+
+
+def test_final_crops_and_noise_know_no_border() -> None:
+    wanted = preprocessing((32, 32), (28, 28), "border")
+    image = picture(32, 32)
+    assert Transform(wanted, pre_cropped=True)(image) is image
+    with pytest.raises(DataError, match="noise pictures have one size"):
+        Transform(wanted, pre_cropped=False)(np.zeros((32, 32, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize("resize", [None, 32])
+def test_a_border_needs_a_height_and_a_width_to_fit_into(resize: int | None) -> None:
+    with pytest.raises(ValidationError, match=r"crop border needs a resize of \(height, width\)"):
+        preprocessing((32, 32), resize, "border")
 
 
 def test_torch_is_not_needed_to_be_seeded() -> None:
