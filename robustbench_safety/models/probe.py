@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -59,13 +61,27 @@ def _examine(network: nn.Module, size: tuple[int, int], name: str) -> Seen:
     counter = FlopCounterMode(display=False)
     # Not inference_mode: a buffer that the network makes on its first call must stay usable in attacks.
     fix = "correct input_size in its preprocessing, or the network"
-    with foreign_code(what, fix=fix), torch.no_grad(), counter:
+    with foreign_code(what, fix=fix), _attention_in_sight(), torch.no_grad(), counter:
         logits: object = network(grey_image(size))
     if not isinstance(logits, torch.Tensor):
         raise _not_logits(name, found=f"a {type(logits).__name__}")
     if logits.ndim != 2 or logits.shape[0] != 1 or not logits.is_floating_point():
         raise _not_logits(name, found=f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}")
     return Seen(outputs=int(logits.shape[1]), flops=int(counter.get_total_flops()) or None, size=size)
+
+
+@contextmanager
+def _attention_in_sight() -> Iterator[None]:
+    """Keep torch's own attention layers from running as one fused operation, which no counter looks into.
+
+    With it, a third of the multiplications of ViT-B/16 are not seen: 11.3 G of 17.6 G.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _not_logits(name: str, *, found: str) -> ModelError:
