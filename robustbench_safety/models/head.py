@@ -10,10 +10,11 @@ from pathlib import Path
 
 from robustbench_safety.errors import ModelError, UsageError
 from robustbench_safety.files import read_lines
-from robustbench_safety.labels import class_digest
+from robustbench_safety.labels import class_digest, load_label_space
+from robustbench_safety.models.model import Asked
 from robustbench_safety.records import HeadClasses, LabelSpace
 
-__all__ = ["KNOWN_HEADS", "read_head", "select_columns", "select_head"]
+__all__ = ["KNOWN_HEADS", "head_size", "read_head", "select_columns", "select_head"]
 
 #: Lists of WordNet ids that timm carries, by the names it gives them.
 KNOWN_HEADS = (
@@ -23,6 +24,19 @@ KNOWN_HEADS = (
     "imagenet-22k",
     "imagenet-22k-ms",
 )
+
+
+def head_size(asked: Asked, label_space: str) -> int:
+    """Return how many outputs to build: those of the declared list, else the label space's classes.
+
+    Raises:
+        UsageError: There is no such list or file.
+        UnknownNameError: There is no such label space.
+    """
+    declared = asked.file.head_classes
+    if declared is not None:
+        return len(read_head(declared, folder=asked.folder))
+    return len(load_label_space(label_space).classes)
 
 
 def select_head(

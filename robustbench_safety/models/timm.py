@@ -1,7 +1,15 @@
 """The ``timm`` family: networks of the timm library, by its names: ``resnet50`` or ``resnet50.a1_in1k``.
 
 timm's own weights are downloaded by timm. A file that somebody hands in is never opened by timm's loaders:
-the network is built without weights, and ours reads the tensors and loads them strictly.
+the network is built without weights, and ours reads the tensors and loads them strictly. What timm would
+convert on the way is therefore refused, with the names that differ: checkpoints of other code bases (DeiT,
+Swin or ConvNeXt as their authors published them), those of timm versions that named tensors otherwise, and
+position embeddings of another image size, which timm would interpolate, and so change the score. Load such a
+file with timm once and save ``network.state_dict()``.
+
+Preprocessing is that of timm's ``resolve_model_data_config`` at its defaults: the size and crop that the
+weights were trained with, not ``test_input_size`` and ``test_crop_pct``, at which some of timm's published
+accuracies are measured (``use_test_size``). A model file may declare those.
 """
 
 from __future__ import annotations
@@ -15,10 +23,10 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameError
-from robustbench_safety.labels import load_label_space
 from robustbench_safety.models.foreign import foreign_code
-from robustbench_safety.models.head import read_head
+from robustbench_safety.models.head import head_size
 from robustbench_safety.models.model import Asked, Built
+from robustbench_safety.models.published import published_accuracy
 from robustbench_safety.records import Preprocessing
 from robustbench_safety.records.model import Interpolation
 
@@ -51,19 +59,36 @@ def build(asked: Asked) -> Built:
     if asked.pretrained:
         network = _download(name, architecture, config)
     else:
-        head = asked.file.head_classes
-        classes = load_label_space(space).classes if head is None else read_head(head, folder=asked.folder)
-        with foreign_code(f"{name} cannot be built with {len(classes)} classes"):
-            network = timm.create_model(architecture, pretrained=False, num_classes=len(classes))
+        n_outputs = head_size(asked, space)
+        with foreign_code(f"{name} cannot be built with {n_outputs} classes"):
+            network = timm.create_model(architecture, pretrained=False, num_classes=n_outputs)
     with foreign_code(f"{name}: timm has no preprocessing for it"):
         data = resolve_model_data_config(network)  # type: ignore[no-untyped-call]  # timm leaves it untyped
+    preprocessing = _preprocessing(name, data)
+    if not asked.pretrained:
+        return Built(network=network, preprocessing=preprocessing, label_space=space)
     return Built(
         network=network,
-        preprocessing=_preprocessing(name, data),
+        preprocessing=preprocessing,
         label_space=space,
-        training_data=(config.tag or None) if asked.pretrained else None,
-        trained_on=_trained_on(config) if asked.pretrained else (),
+        training_data=config.tag or None,
+        trained_on=_trained_on(config),
+        published_accuracy=_published_accuracy(config, preprocessing, asked.file.preprocessing),
     )
+
+
+def _published_accuracy(
+    config: timm.models.PretrainedCfg, own: Preprocessing, declared: Preprocessing | None
+) -> dict[str, float]:
+    """Return timm's figure where the preprocessing in use is the one that timm measured with."""
+    used = declared or own
+    same = {"mean", "std", "crop"}  # timm's table states the others
+    if used.model_dump(include=same) != own.model_dump(include=same) or type(used.resize) is not type(
+        own.resize
+    ):
+        return {}
+    name = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+    return published_accuracy("timm", name, used)
 
 
 def _trained_on(config: timm.models.PretrainedCfg) -> tuple[str, ...]:
@@ -134,23 +159,25 @@ def _preprocessing(name: str, data: dict[str, object]) -> Preprocessing:
     crop_mode, interpolation = data["crop_mode"], data["interpolation"]
     crop_fraction = cast(float, data["crop_pct"])
     resized = (math.floor(height / crop_fraction), math.floor(width / crop_fraction))
-    # Mode center scales the shorter side and keeps the aspect ratio; squash scales each side by itself.
+    # Mode center scales the shorter side and keeps the aspect ratio; squash scales each side by itself;
+    # border keeps the ratio and fits the image into both. Where the input is not square, timm rounds mode
+    # center in another way, which no published tag uses.
     resize: int | tuple[int, int] = resized[0] if crop_mode == "center" else resized
     if (
         channels != 3
-        or crop_mode not in ("center", "squash")
+        or crop_mode not in ("center", "squash", "border")
         or (crop_mode == "center" and resized[0] != resized[1])
         or interpolation not in get_args(Interpolation)
     ):
         raise ModelError(
             f"{name}: timm's preprocessing cannot be written out",
-            expected="3 channels, crop mode center (square) or squash, and a named interpolation",
+            expected="3 channels, crop mode center (square), squash or border, and a named interpolation",
             found=f"input {channels}x{height}x{width}, crop mode {crop_mode}, interpolation {interpolation}",
         )
     return Preprocessing(
         input_size=(height, width),
         resize=resize,
-        crop="center",
+        crop="border" if crop_mode == "border" else "center",
         interpolation=cast(Interpolation, interpolation),
         mean=_per_channel(data["mean"]),
         std=_per_channel(data["std"]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from timm.data.config import resolve_model_data_config
+from timm.data.config import resolve_data_config, resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from robustbench_safety.data.transforms import Transform
@@ -18,6 +20,7 @@ from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameEr
 from robustbench_safety.models import load_model
 from robustbench_safety.models import timm as family
 from robustbench_safety.models.timm import build
+from robustbench_safety.records import Preprocessing
 from tests.models.asking import asked
 
 #: timm's own test network: 0.5 M parameters, 160 px.
@@ -48,6 +51,7 @@ def test_a_local_checkpoint_gives_the_logits_of_the_network_it_came_from(
         save_file(small_timm.state_dict(), path)
     model = load_model(f"timm:{SMALL}", checkpoint=path)
     assert (model.n_classes, model.spec.label_space, model.spec.training_data) == (1000, "imagenet-1k", None)
+    assert (model.spec.trained_on, model.published_accuracy) == ((), {})
     x = torch.rand(2, 3, 160, 160)
     mean, std = (
         torch.tensor(v).view(1, 3, 1, 1)
@@ -152,13 +156,55 @@ def test_fetched_weights_carry_timms_tag_as_training_data(
     small_timm: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timm, "create_model", lambda name, *, pretrained: small_timm)
-    assert load_model(f"timm:{SMALL}").spec.training_data == "r160_in1k"
+    model = load_model(f"timm:{SMALL}")
+    assert (model.spec.training_data, model.spec.trained_on) == ("r160_in1k", ("imagenet-1k",))
+    assert model.published_accuracy == {"imagenet-1k": 0.416}
+
+
+def data_of(name: str) -> dict[str, object]:
+    config = timm.models.get_pretrained_cfg(name)
+    assert config is not None
+    data: dict[str, object] = resolve_data_config(pretrained_cfg=config.to_dict())  # type: ignore[no-untyped-call]
+    return data
+
+
+def measured_with(name: str, **change: object) -> Preprocessing:
+    """Return timm's preprocessing of a tag, with some of its data configuration changed."""
+    return family._preprocessing(name, data_of(name) | change)
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "top1"),
+    [
+        ("resnet50.a1_in1k", None, 0.8038),
+        ("resnet50.a1_in1k", {}, 0.8038),
+        # timm's use_test_size
+        ("resnet50.a1_in1k", {"input_size": (3, 288, 288), "crop_pct": 1.0}, 0.8124),
+        ("resnet50.a1_in1k", {"input_size": (3, 256, 256)}, None),
+        ("resnet50.a1_in1k", {"crop_pct": 0.875}, None),
+        ("resnet50.a1_in1k", {"interpolation": "bilinear"}, None),
+        ("resnet50.a1_in1k", {"crop_mode": "squash"}, None),
+        ("resnet50.a1_in1k", {"crop_mode": "border"}, None),
+        ("resnet50.a1_in1k", {"mean": (0.5, 0.5, 0.5)}, None),
+        ("resnet50.a1_in1k", {"std": (0.5, 0.5, 0.5)}, None),
+        ("resnet50.nobody_in1k", {}, None),
+    ],
+)
+def test_a_published_accuracy_holds_for_the_preprocessing_it_was_measured_with(
+    name: str, declared: dict[str, object] | None, top1: float | None
+) -> None:
+    own = measured_with("resnet50.a1_in1k")
+    used = None if declared is None else measured_with("resnet50.a1_in1k", **declared)
+    architecture, _, tag = name.partition(".")
+    config = timm.models.PretrainedCfg(architecture=architecture, tag=tag)
+    found = family._published_accuracy(config, own, used)
+    assert found == ({} if top1 is None else {"imagenet-1k": top1})
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"crop_mode": "border"}, "crop mode border"),
+        ({"crop_mode": "tile"}, "crop mode tile"),
         ({"interpolation": "random"}, "interpolation random"),
         ({"input_size": (1, 160, 160)}, "input 1x160x160"),
         ({"input_size": (3, 160, 192)}, "input 3x160x192"),
@@ -187,9 +233,42 @@ CONFIGURATIONS = [
 ]
 
 
+@pytest.mark.parametrize("crop_pct", [1.0, 0.9, 0.875])
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("shape", [(37, 50), (50, 37), (41, 333), (90, 11), (64, 64), (5, 6), (63, 64)])
+def test_pixels_equal_those_of_timms_own_transform(
+    crop_mode: str, crop_pct: float, shape: tuple[int, int]
+) -> None:
+    data: dict[str, Any] = {
+        "input_size": (3, 64, 64),
+        "crop_pct": crop_pct,
+        "crop_mode": crop_mode,
+        "interpolation": "bicubic",
+        "mean": (0.48145466, 0.4578275, 0.40821073),
+        "std": (0.26862954, 0.26130258, 0.27577711),
+    }
+    preprocessing = family._preprocessing("timm:x", data)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs = create_transform(**data, is_training=False)(Image.fromarray(image))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    ours = Transform(preprocessing, pre_cropped=False)(image)
+    pixels = torch.from_numpy(ours.astype(np.float32)).permute(2, 0, 1) / 255
+    torch.testing.assert_close((pixels - mean) / std, theirs, rtol=0, atol=1e-6)
+
+
+def test_the_preprocessing_of_every_published_tag_can_be_written_out() -> None:
+    modes: Counter[str] = Counter()
+    for name in timm.list_pretrained():
+        data = data_of(name)
+        family._preprocessing(f"timm:{name}", data)
+        modes[str(data["crop_mode"])] += 1
+    assert set(modes) == {"center", "squash", "border"}
+    assert modes.total() > 1000
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 def test_pixels_equal_those_of_timms_own_transform_on_real_photographs(
     shared_data: Path, name: str, crop_mode: str
 ) -> None:
