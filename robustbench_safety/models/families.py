@@ -23,6 +23,7 @@ FAMILIES = {
     "onnx": "robustbench_safety.models.onnx",
     "predictions": "robustbench_safety.models.predictions",
     "timm": "robustbench_safety.models.timm",
+    "torchvision": "robustbench_safety.models.torchvision",
 }
 
 #: Name of a family -> the extra of this package that brings its library; the others need none.
