@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from robustbench_safety.errors import CheckpointError
+from robustbench_safety.models.foreign import foreign_code
 
 __all__ = ["RESAVE", "rename_parts", "strip_prefixes", "unwrap"]
 
@@ -39,6 +40,8 @@ _PLAIN_KEYS = ("state_dict", "model", "net", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 #: Containers within containers: no published checkpoint needs more than two.
 _DEEPEST = 4
+#: Characters; networks with ten levels of modules have names of a hundred.
+_LONGEST_NAME = 500
 
 
 def unwrap(path: Path, content: object) -> tuple[dict[str, object], list[str]]:
@@ -50,7 +53,8 @@ def unwrap(path: Path, content: object) -> tuple[dict[str, object], list[str]]:
     rules: list[str] = []
     for _ in range(_DEEPEST):
         if isinstance(content, nn.Module):
-            content = content.state_dict()
+            with foreign_code(f"checkpoint {path}: its network gives no state", raising=CheckpointError):
+                content = content.state_dict()
             rules.append("module")
             continue
         if isinstance(content, list | tuple) and content:
@@ -62,19 +66,33 @@ def unwrap(path: Path, content: object) -> tuple[dict[str, object], list[str]]:
         wrapper = next((key for key in (*_EMA_KEYS, *_PLAIN_KEYS) if _is_container(content.get(key))), None)
         if wrapper is None:
             if any(isinstance(value, torch.Tensor) for value in content.values()):
+                _refuse_odd_names(path, content)
                 return dict(content), rules
             break
         content = content[wrapper]
         rules.append(f"key:{wrapper}")
     found = f"a {type(content).__name__}"
     if isinstance(content, Mapping):
-        found = f"keys {', '.join(repr(key) for key in list(content)[:8])}" if content else "an empty dict"
+        keys = ", ".join(repr(key)[:80] for key in list(content)[:8])
+        found = f"keys {keys}" if content else "an empty dict"
     raise CheckpointError(
         f"checkpoint {path} holds no weights" + (f" (after {', '.join(rules)})" if rules else ""),
         expected=f"tensors by name, bare or under one of {', '.join((*_EMA_KEYS, *_PLAIN_KEYS))}",
         found=found,
         fix=RESAVE,
     )
+
+
+def _refuse_odd_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse names that no module has and that would flood a terminal, or steer it."""
+    odd = next((name for name in names if len(name) > _LONGEST_NAME or not name.isprintable()), None)
+    if odd is not None:
+        raise CheckpointError(
+            f"checkpoint {path} has a tensor name that is no text of at most {_LONGEST_NAME} characters",
+            expected="names of modules and their parameters",
+            found=f"{odd[:80]!r}, {len(odd)} characters",
+            fix=RESAVE,
+        )
 
 
 def _is_named(value: object) -> TypeGuard[Mapping[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -125,12 +125,24 @@ def _match(
     if not missing and not unexpected and len(rows) == 1 and all(len(pair) == 2 for pair in rows):
         ((has, needs),) = rows
         fix = f"its head has {has} classes, that of {model} {needs}: name the label space it was trained for"
+    prefix = _one_prefix(wanted, missing, unexpected) if missing and not misshapen else ""
+    if prefix:
+        fix = f"its names are those of {model} behind {prefix!r}: take that off and save it again"
     raise CheckpointError(
         f"{source} does not fit {model}",
         expected=f"its {len(wanted)} tensors",
         found="; ".join(parts),
         fix=fix,
     )
+
+
+def _one_prefix(wanted: Iterable[str], missing: Sequence[str], unexpected: Sequence[str]) -> str:
+    """Return what stands before every name, where the names are else those that are wanted; else nothing."""
+    behind = next((name for name in unexpected if name.endswith(missing[0])), "")
+    prefix = behind.removesuffix(missing[0])
+    lacking = {prefix + name for name in missing} - set(unexpected)
+    odd = set(unexpected) - {prefix + name for name in wanted}
+    return "" if lacking or odd else prefix
 
 
 def _listing(count: str, shown: Sequence[str], total: int) -> str:

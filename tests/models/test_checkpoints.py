@@ -193,7 +193,7 @@ def test_damaged_bytes_never_raise_anything_but_a_checkpoint_error(
     [
         (b"version https://git-lfs.github.com/spec/v1 oid", "holds text; .*found 'version https://git-lfs"),
         (b"<!DOCTYPE html><html>", "holds text; .*found '<!DOCTYPE"),
-        (bytes(range(256)) * 4, "is damaged, or not a checkpoint in"),
+        (bytes(range(256)) * 4, "is damaged, or holds what torch.save does not write"),
         (pickle.dumps({"a": 1}), "is damaged, or not a checkpoint in"),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_whole_pickled_network_is_refused_by_name(small_network: nn.Module, tm
 def test_a_zip_without_weights_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(CheckpointError, match=r"is a zip file without weights; .*found entries readme\.txt"):
+    with pytest.raises(CheckpointError, match=r"is a zip file without weights; .* entries 'readme\.txt'"):
         read_checkpoint(tmp_path / "a.pth")
 
 
