@@ -26,6 +26,7 @@ from robustbench_safety.records import Condition, Precision, RelabelledLayout, R
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import needed_conditions, score_predictions, why_not_shown
 from robustbench_safety.startup import CHECKED, check_first_batch
+from robustbench_safety.stated import StatedDifference, compare_with_stated
 from robustbench_safety.submitted import find_submission, refuse_settings, store_submission
 from robustbench_safety.suites import load_suite
 
@@ -40,6 +41,8 @@ class Evaluation:
     companion: Companion
     """What pairs two records without their predictions; filed beside the record."""
     run_folder: Path
+    stated: tuple[StatedDifference, ...] = ()
+    """Accuracies that the model's authors state, against those measured here."""
     skipped: tuple[str, ...] = ()
     """Conditions left out because their data were missing, each with the reason."""
 
@@ -132,7 +135,10 @@ def score(
     )  # fmt: skip
     run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
     record, companion = score_predictions(run, chosen, root)
-    return Evaluation(record=record, companion=companion, run_folder=run.folder, skipped=tuple(skipped))
+    stated = compare_with_stated(record, chosen, loaded.published_accuracy)
+    return Evaluation(
+        record=record, companion=companion, run_folder=run.folder, stated=stated, skipped=tuple(skipped)
+    )
 
 
 def rescore(

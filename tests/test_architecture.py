@@ -23,7 +23,7 @@ LAYERS = (
     ("metrics", "detectors"),
     ("measures", "recording", "aggregating", "suites", "companion", "scoring"),
     ("engines", "submitted"),
-    ("evaluation",),
+    ("evaluation", "stated"),
     ("reporting",),
     ("demo",),
     ("recipes",),

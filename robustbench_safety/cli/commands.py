@@ -18,6 +18,7 @@ from robustbench_safety.reporting.leaderboard import (
     stale_tables,
     write_record,
 )
+from robustbench_safety.stated import TOLERANCE, StatedDifference
 
 __all__ = [
     "build_leaderboard",
@@ -83,11 +84,26 @@ def run_rescore(leaderboard: Path, run_folder: Path, suite: str) -> None:
 def _report(evaluation: Evaluation, leaderboard: Path) -> None:
     path = write_record(leaderboard, evaluation.record, evaluation.companion)
     show_record(evaluation.record)
+    for one in evaluation.stated:
+        screen().print(_stated(one), markup=False, soft_wrap=True)
     for reason in evaluation.record.partial_because:
         screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
     for reason in evaluation.skipped:
         screen().print(f"skipped {reason}", markup=False, soft_wrap=True)
     _say_places({"record": path, "predictions": evaluation.run_folder})
+
+
+def _stated(one: StatedDifference) -> str:
+    shown = (
+        f"top-1 on {one.dataset}: stated {100 * one.stated:.2f} %, measured {100 * one.measured:.2f} % "
+        f"({100 * one.difference:+.2f} points)"
+    )
+    if not one.is_odd:
+        return shown
+    return (
+        f"warning: {shown}, more than {100 * TOLERANCE:.1f} points apart: "
+        "check the preprocessing, the label space and the weights"
+    )
 
 
 def run_demo(out: Path) -> None:

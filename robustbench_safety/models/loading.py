@@ -17,7 +17,7 @@ from robustbench_safety.models.probe import examine, grey_image
 from robustbench_safety.models.weights import load_checkpoint, weights_digest
 from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Trusted
 
-__all__ = ["MODEL_FILE_ENDINGS", "ask", "load_model"]
+__all__ = ["MODEL_FILE_ENDINGS", "ask", "load_asked", "load_model", "names_a_model_file"]
 
 MODEL_FILE_ENDINGS = (".yaml", ".yml")
 #: Fields of a model file that one family alone understands.
@@ -57,7 +57,11 @@ def load_model(
         ModelError: The network fails, or has another class count than its label space.
     """
     trust = Trust(pickle=trust_pickle, code=trust_code)
-    family, asked = ask(model, checkpoint=checkpoint, label_space=label_space, trust=trust)
+    return load_asked(*ask(model, checkpoint=checkpoint, label_space=label_space, trust=trust))
+
+
+def load_asked(family: str, asked: Asked) -> Model:
+    """Load what :func:`ask` returned; raises what :func:`load_model` does."""
     built = load_family(family).build(asked)
     info = built.loaded
     if info is None and asked.checkpoint is not None:
@@ -77,7 +81,7 @@ def ask(
         CheckpointError: There is no such checkpoint.
     """
     path = Path(model)
-    is_file = isinstance(model, Path) or _names_a_file(model)
+    is_file = names_a_model_file(model)
     file = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
     family, _, architecture = file.model.partition(":")
     where = f"{path}: model" if is_file else "model"
@@ -112,7 +116,10 @@ def ask(
     )
 
 
-def _names_a_file(model: str) -> bool:
+def names_a_model_file(model: str | Path) -> bool:
+    """Tell whether ``model`` is the path of a model file, and not ``family:architecture``."""
+    if isinstance(model, Path):
+        return True
     # ensemble:first.yaml,second.yaml ends as a model file does, and is none.
     return model.endswith(MODEL_FILE_ENDINGS) and model.partition(":")[0] not in family_names()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustbench_safety.errors import CheckpointError, DataError, FileFormatError, ModelError, UsageError
 from robustbench_safety.files import file_digest, read_yaml
-from robustbench_safety.models.loading import ask
+from robustbench_safety.models.loading import ask, names_a_model_file
 from robustbench_safety.models.model import Trust
 from robustbench_safety.records import ModelFile, ModelSpec, Preprocessing
 from robustbench_safety.submitted.columns import Content
@@ -136,9 +136,8 @@ def refuse_settings(settings: Mapping[str, object]) -> None:
 
 
 def _asks_for_predictions(model: str | Path) -> bool:
-    path = Path(model)
-    if path.suffix in (".yaml", ".yml"):
-        return read_yaml(path, ModelFile).model.startswith(f"{FAMILY}:")
+    if names_a_model_file(model):
+        return read_yaml(Path(model), ModelFile).model.startswith(f"{FAMILY}:")
     return str(model).startswith(f"{FAMILY}:")
 
 
