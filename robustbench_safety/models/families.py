@@ -15,6 +15,7 @@ __all__ = ["ENTRY_POINT_GROUP", "EXTRAS", "FAMILIES", "Family", "family_names", 
 #: Name of a family -> the module that builds its networks.
 FAMILIES = {
     "cifar": "robustbench_safety.models.cifar",
+    "clip": "robustbench_safety.models.clip",
     "digits": "robustbench_safety.models.digits",
     "ensemble": "robustbench_safety.models.ensemble",
     "python": "robustbench_safety.models.python",
