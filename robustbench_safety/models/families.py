@@ -10,7 +10,16 @@ from typing import Protocol, cast
 from robustbench_safety.errors import MissingDependencyError, UnknownNameError, UsageError
 from robustbench_safety.models.model import Asked, Built
 
-__all__ = ["ENTRY_POINT_GROUP", "EXTRAS", "FAMILIES", "Family", "family_names", "load_family"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "EXTRAS",
+    "FAMILIES",
+    "Family",
+    "family_names",
+    "install_command",
+    "load_family",
+    "outside_families",
+]
 
 #: Name of a family -> the module that builds its networks.
 FAMILIES = {
@@ -18,11 +27,11 @@ FAMILIES = {
     "clip": "robustbench_safety.models.clip",
     "digits": "robustbench_safety.models.digits",
     "ensemble": "robustbench_safety.models.ensemble",
-    "python": "robustbench_safety.models.python",
     "export": "robustbench_safety.models.export",
     "hf": "robustbench_safety.models.hf",
     "onnx": "robustbench_safety.models.onnx",
     "predictions": "robustbench_safety.models.predictions",
+    "python": "robustbench_safety.models.python",
     "timm": "robustbench_safety.models.timm",
     "torchvision": "robustbench_safety.models.torchvision",
 }
@@ -50,7 +59,7 @@ class Family(Protocol):
 
 def family_names() -> list[str]:
     """Return the sorted names of all families, those of other installed packages included."""
-    return sorted({*FAMILIES, *_outside()})
+    return sorted({*FAMILIES, *outside_families()})
 
 
 def load_family(name: str) -> Family:
@@ -63,7 +72,7 @@ def load_family(name: str) -> Family:
     """
     if name in FAMILIES:
         return _ours(name)
-    outside = _outside()
+    outside = outside_families()
     if name not in outside:
         raise UnknownNameError.among("model family", name, family_names(), fix="`rbs models list` shows all")
     try:
@@ -94,10 +103,15 @@ def _ours(name: str) -> Family:
             f"model family {name!r} needs the extra {EXTRAS[name]!r}",
             expected=f"the package that holds {missing}",
             found="not installed",
-            fix=f"uv pip install 'robustbench-safety[{EXTRAS[name]}]'; in a checkout: uv pip install "
-            f"'.[{EXTRAS[name]}]'",
+            fix=f"{install_command(name)}; in a checkout: uv pip install '.[{EXTRAS[name]}]'",
         ) from error
 
 
-def _outside() -> dict[str, EntryPoint]:
+def install_command(name: str) -> str:
+    """Return the command that installs the extra of the family ``name``."""
+    return f"uv pip install 'robustbench-safety[{EXTRAS[name]}]'"
+
+
+def outside_families() -> dict[str, EntryPoint]:
+    """Return what other installed packages offer, by family; nothing of it is imported."""
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
