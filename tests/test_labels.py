@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+from timm.data.imagenet_info import ImageNetInfo
 
+from robustbench_safety import labels
 from robustbench_safety.errors import DataError, FileFormatError, UnknownNameError
 from robustbench_safety.labels import (
     class_digest,
     class_map_digest,
     load_class_map,
+    load_class_names,
     load_label_space,
     load_subset,
     project_logits,
@@ -325,3 +329,33 @@ def test_projection_selects_columns_before_the_argmax() -> None:
     projected = project_logits(logits, subset_columns(subset("d", "a"), space))
     assert projected.tolist() == [[1.0, 2.0], [3.0, 0.0]]
     assert projected.argmax(axis=1).tolist() == [1, 0]
+
+
+def test_imagenets_prompt_names_are_open_clips_and_its_lemmas_timms() -> None:
+    space = load_label_space("imagenet-1k")
+    names = load_class_names(space)
+    assert tuple(names.prompts.values()) == tuple(IMAGENET_CLASSNAMES)
+    info = ImageNetInfo("imagenet-1k")  # type: ignore[no-untyped-call]  # timm leaves it untyped
+    lemmas = [info.index_to_description(i) for i in range(1000)]  # type: ignore[no-untyped-call]
+    assert list(names.lemmas.values()) == lemmas
+    assert names.prompts["n01440764"] == "tench"
+
+
+def test_a_class_without_a_name_of_its_own_is_called_by_its_key() -> None:
+    names = load_class_names(load_label_space("cifar-100"))
+    assert names.prompts["aquarium_fish"] == "aquarium fish"
+    assert names.lemmas == {}
+    assert names.source == "the keys of the label space"
+
+
+def test_names_of_other_classes_than_the_label_spaces_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits.yaml").write_text("name: digits\nsource: none\nprompts: {zero: nil, one: one}\n")
+    monkeypatch.setattr(labels, "resource_names", lambda folder: ["digits"])
+    monkeypatch.setattr(labels, "locate_resource", lambda kind, name, folder: tmp_path / "digits.yaml")
+    space = LabelSpace(
+        name="digits", classes=("one", "zero"), digest=class_digest(("one", "zero")), source="a test"
+    )
+    with pytest.raises(FileFormatError, match="not those of the classes of digits; expected its 2 keys"):
+        load_class_names(space)

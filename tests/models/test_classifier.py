@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,17 @@ def preprocessing(
     return Preprocessing(
         input_size=None, resize=None, crop=None, interpolation="bilinear", mean=mean, std=std
     )
+
+
+class Returns(nn.Module):
+    """Returns the same for every image."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.value.expand(len(images), -1)
 
 
 def images(*shape: int, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
@@ -64,3 +77,25 @@ def test_the_gradient_with_respect_to_pixels_is_one_over_std(memory_format: torc
 def test_normalisation_follows_the_network_to_half_precision() -> None:
     network = Classifier(nn.Identity(), preprocessing()).to(torch.bfloat16)
     assert network(images(1, 3, 4, 4).to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_probabilities_become_logits_by_their_logarithm_and_zero_stays_finite() -> None:
+    shares = torch.tensor([[0.7, 0.3, 0.0]])
+    network = Classifier(Returns(shares), preprocessing(), outputs="probabilities")
+    logits = network(images(1, 3, 2, 2))
+    torch.testing.assert_close(logits.softmax(dim=1), shares)
+    assert bool(torch.isfinite(logits).all())
+    assert logits[0, 2] == pytest.approx(math.log(torch.finfo(torch.float32).tiny))
+
+
+def test_columns_are_selected_in_the_order_of_the_label_space() -> None:
+    network = Classifier(Returns(torch.tensor([[1.0, 2.0, 3.0, 4.0]])), preprocessing(), columns=(3, 0))
+    assert network(images(1, 3, 2, 2)).tolist() == [[4.0, 1.0]]
+
+
+def test_a_single_network_has_no_disagreement() -> None:
+    logits, disagreement = Classifier(Returns(torch.ones(1, 2)), preprocessing()).with_disagreement(
+        images(1, 3, 2, 2)
+    )
+    assert logits.tolist() == [[1.0, 1.0]]
+    assert disagreement is None
