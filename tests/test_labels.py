@@ -335,8 +335,8 @@ def test_imagenets_prompt_names_are_open_clips_and_its_lemmas_timms() -> None:
     space = load_label_space("imagenet-1k")
     names = load_class_names(space)
     assert tuple(names.prompts.values()) == tuple(IMAGENET_CLASSNAMES)
-    info = ImageNetInfo("imagenet-1k")  # type: ignore[no-untyped-call]  # timm leaves it untyped
-    lemmas = [info.index_to_description(i) for i in range(1000)]  # type: ignore[no-untyped-call]
+    info = ImageNetInfo("imagenet-1k")
+    lemmas = [info.index_to_description(i) for i in range(1000)]
     assert list(names.lemmas.values()) == lemmas
     assert names.prompts["n01440764"] == "tench"
 
