@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from robustbench_safety.cli.data_app import DataOption, data_app
+from robustbench_safety.cli.models_app import models_app
 from robustbench_safety.errors import IncompleteError, RobustbenchSafetyError, UsageError
 
 __all__ = ["app", "run"]
@@ -22,7 +23,6 @@ app = typer.Typer(
 )
 leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderboard.", no_args_is_help=True)
 suites_app = typer.Typer(help="What can be measured.", no_args_is_help=True)
-models_app = typer.Typer(help="What can be scored.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(suites_app, name="suites")
 app.add_typer(models_app, name="models")
@@ -164,16 +164,6 @@ def suites_show(name: Annotated[str, typer.Argument(help="Name, or the path of a
     show_suite(name)
 
 
-@models_app.command("list")
-def models_list(
-    family: Annotated[str | None, typer.Argument(help="List the architectures of one family.")] = None,
-) -> None:
-    """List the model families, or the architectures of one."""
-    from robustbench_safety.cli.lists import list_models
-
-    list_models(family)
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; the one place where errors become messages."""
     try:
@@ -196,5 +186,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"rbs: {message}", err=True)
+    # A name in a file that somebody handed in may hold what would steer the terminal.
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    typer.echo(f"rbs: {shown}", err=True)
     return code

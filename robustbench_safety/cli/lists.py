@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from robustbench_safety.cli.screen import screen, show_rows
 from robustbench_safety.files import resource_names
-from robustbench_safety.models.families import FAMILIES, load_family
+from robustbench_safety.models.families import install_command, load_family
+from robustbench_safety.models.family_facts import FamilyFacts, all_families
 from robustbench_safety.suites import load_suite
 
 __all__ = ["list_models", "list_suites", "show_suite"]
@@ -48,8 +49,13 @@ def list_models(family: str | None) -> None:
         rows = [(f"{family}:{name}",) for name in load_family(family).architectures()]
         show_rows(f"Models of {family}", ("model",), rows)
         return
-    rows2 = []
-    for name in sorted(FAMILIES):
-        summary = (load_family(name).__doc__ or "").strip().splitlines()[0]
-        rows2.append((name, summary))
-    show_rows("Model families; `rbs models list FAMILY` lists the architectures", ("family", "what"), rows2)
+    facts = all_families()
+    rows2 = [(fact.name, fact.summary or f"offered by {fact.package}", _note(fact)) for fact in facts]
+    head = ("family", "what", "note")
+    show_rows("Model families; `rbs models list FAMILY` lists the architectures", head, rows2)
+
+
+def _note(fact: FamilyFacts) -> str:
+    if fact.missing:
+        return f"lacks {', '.join(fact.missing)}: {install_command(fact.name)}"
+    return f"of {fact.package}" if fact.package else ""

@@ -24,7 +24,7 @@ from robustbench_safety.models.pickle_guard import OddPickleError, look_through
 from robustbench_safety.models.unwrapping import RESAVE, rename_parts, strip_prefixes, unwrap
 from robustbench_safety.records import CheckpointInfo
 
-__all__ = ["TRUSTED_PICKLE", "read_checkpoint", "require_checkpoint_file"]
+__all__ = ["TRUSTED_PICKLE", "read_checkpoint", "read_content", "require_checkpoint_file"]
 
 #: The rule of a checkpoint that could only be read by running what is in it.
 TRUSTED_PICKLE = "trusted:pickle"
@@ -87,21 +87,31 @@ def read_checkpoint(
     Raises:
         CheckpointError: The file is missing, empty, truncated, no checkpoint, or needs code to be run.
     """
-    require_checkpoint_file(path)
-    _refuse_text(path)
-    layout = _layout(path)
-    trusted: list[str] = []
-    if layout == "safetensors":
-        content: object = _read_safetensors(path)
-    else:
-        content, needed_trust = _read_torch(path, trust_pickle=trust_pickle)
-        trusted = [TRUSTED_PICKLE] if needed_trust else []
+    content, layout, needed_trust = read_content(path, trust_pickle=trust_pickle)
+    trusted = [TRUSTED_PICKLE] if needed_trust else []
     values, rules = unwrap(path, content)
     rules = trusted + rules
     rules += strip_prefixes(values, set(names))
     rules += rename_parts(values, aliases)
     info = CheckpointInfo(file=path.name, sha256=file_digest(path), format=layout, unwrapped=tuple(rules))
     return values, info
+
+
+def read_content(
+    path: Path, *, trust_pickle: bool = False
+) -> tuple[object, Literal["safetensors", "torch"], bool]:
+    """Return all that a checkpoint holds, its format, and whether it had to be trusted.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`.
+    """
+    require_checkpoint_file(path)
+    _refuse_text(path)
+    layout = _layout(path)
+    if layout == "safetensors":
+        return _read_safetensors(path), layout, False
+    content, needed_trust = _read_torch(path, trust_pickle=trust_pickle)
+    return content, layout, needed_trust
 
 
 def _layout(path: Path) -> Literal["safetensors", "torch"]:
