@@ -111,11 +111,10 @@ def samples_of_table(
             found=str(len(ids)),
             fix="hand in every sample once",
         )
-    if isinstance(manifest.layout, _COUNTED) and ids != array_ids(len(ids)):
-        counted = array_ids(len(ids))
-        odd = next(a for a, b in zip(ids, counted, strict=True) if a != b)
+    counted = array_ids(len(ids))
+    if isinstance(manifest.layout, _COUNTED) and (odd := sorted(set(ids) - set(counted))):
         raise DataError(
-            f"{where}: sample_id {odd[:80]!r}",
+            f"{where}: sample_id {odd[0][:80]!r}",
             expected=f"the index in the published array, {counted[0]} to {counted[-1]}",
         )
     label_keys = [keys[name] for name in ids]

@@ -83,7 +83,7 @@ def store_submission(
     needed = [condition.path for condition in conditions]
     with opened_table(submission.path, space.classes, needed) as table:
         names, skipped = _names_in_table(table, submission.path, needed, skip_missing=skip_missing)
-        spec = submission.spec(table.plan.content)
+        spec = submission.spec(table.content)
         run = _open_run(submission, spec, predictions, name, seed=seed, usual_seed=suite.seed, limit=limit)
         storing = _Storing(table, run, data)
         for condition in conditions:
@@ -161,8 +161,8 @@ class _Storing:
         started = time.perf_counter()
         dataset, spec = load_dataset(condition.dataset, data=self.data), self.run.info.model
         columns: Columns = "top1"
-        n_classes = len(self.table.plan.classes)
-        if self.table.plan.content != "top1":
+        n_classes = len(load_label_space(spec.label_space, beside=self.data.beside).classes)
+        if self.table.content != "top1":
             columns = stored_columns(condition, n_classes)
         samples = self._samples(dataset, condition, name)
         self._check_same_samples(condition, samples)
@@ -221,7 +221,7 @@ class _Storing:
         if _at_hand(dataset, condition):
             job = prepare(dataset, condition, label_space=space, seed=info.seed, limit=info.limit)
             return samples_of_images(job)
-        if "label" not in self.table.plan.keys and dataset.manifest.role != "ood":
+        if not self.table.has_labels(name) and dataset.manifest.role != "ood":
             raise _NobodyCanTellError(
                 f"{self.table.where(name)}: {condition.path}: neither images nor labels are at hand",
                 expected=f"a column label in the file, or {dataset.name} in {dataset.folder}",

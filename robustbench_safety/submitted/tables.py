@@ -61,25 +61,29 @@ class Table:
     """All that was handed in.
 
     Attributes:
-        plan: Of the columns, which all files share.
+        content: Of the values, which all files share.
         conditions: Paths of the conditions it holds; None for rows that name none.
     """
 
     def __init__(self, where: Path, parts: Sequence[_Part]) -> None:
         self._where, self._parts = where, parts
-        self.plan = parts[0].plan
+        self.content = parts[0].plan.content
         for part in parts:
-            if (part.plan.content, part.plan.keys) != (self.plan.content, self.plan.keys):
+            if part.plan.content != self.content:
                 raise FileFormatError(
-                    f"{part.where} has other columns than {parts[0].where}",
-                    expected=f"{self.plan.content} with {', '.join(self.plan.keys)}",
-                    found=f"{part.plan.content} with {', '.join(part.plan.keys)}",
+                    f"{part.where} does not hold what {parts[0].where} holds",
+                    expected=self.content,
+                    found=part.plan.content,
                 )
         self.conditions: list[str | None] = list(dict.fromkeys(c for part in parts for c in part.groups))
 
     def where(self, condition: str | None) -> str:
         """Return the name of the file that a condition is in; for errors."""
         return next((part.where for part in self._parts if condition in part.groups), str(self._where))
+
+    def has_labels(self, condition: str | None) -> bool:
+        """Tell whether there is a column of labels for a condition."""
+        return all("label" in part.plan.keys for part in self._parts if condition in part.groups)
 
     def rows(self, condition: str | None, *, keys_alone: bool = False) -> Iterator[Rows]:
         """Yield the rows of one condition.

@@ -1,0 +1,105 @@
+"""Top-1 predictions of published models, converted into the accepted files: their published accuracies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robustbench_safety.evaluation import score
+from robustbench_safety.labels import load_label_space
+
+IMAGENET_SETS = {
+    "val": "imagenet-1k",
+    "v2_matched_frequency": "imagenet-v2-matched-frequency",
+    "v2_threshold07": "imagenet-v2-threshold-0.7",
+    "v2_top_images": "imagenet-v2-top-images",
+}
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> Path:
+    return shared / "data" / "predictions"
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("model", "accuracies"),
+    [
+        ("resnet50", dict(zip(IMAGENET_SETS, (76.13, 63.33, 72.70, 78.09), strict=True))),
+        ("alexnet", {"val": 56.52, "v2_matched_frequency": 43.98}),
+    ],
+)  # fmt: skip
+def test_published_imagenet_predictions_have_their_published_accuracies(
+    published: Path, tmp_path: Path, model: str, accuracies: dict[str, float]
+) -> None:
+    keys = np.array(load_label_space("imagenet-1k").classes)
+    parts = []
+    with np.load(published / "imagenetv2" / "predictions_top1.npz") as content:
+        for part in {"val": 0, **accuracies}:
+            labels, best = content[f"labels/{part}"], content[f"{model}/{part}"]
+            ids = [f"ILSVRC2012_val_{i:08d}" for i in content["val_image_number"].tolist()]
+            if part != "val":
+                ids = [f"{label}/{i:05d}" for i, label in enumerate(labels.tolist())]
+            columns = {"sample_id": ids, "condition": [f"{IMAGENET_SETS[part]}/clean/clean-0"] * len(ids)}
+            columns |= {"label": keys[labels].tolist(), "top1": keys[best].tolist()}
+            parts.append(pa.table(columns))
+    path = tmp_path / "published.parquet"
+    pq.write_table(pa.concat_tables(parts), path)
+    (tmp_path / "model.yaml").write_text(
+        f"model: predictions:published.parquet\nlabel_space: imagenet-1k\nname: {model}\n"
+    )
+    for part, accuracy in accuracies.items():
+        found = score(
+            tmp_path / "model.yaml",
+            suite=IMAGENET_SETS[part],
+            data=tmp_path / "no-images",
+            predictions=tmp_path / "runs",
+        ).record
+        error = found.scores["error"]
+        assert error.value is not None
+        # As they are stated: percent with two digits.
+        assert round(100 * (1 - error.value), 2) == accuracy
+        assert error.n == (50_000 if part == "val" else 10_000)
+        assert found.without_images
+        assert "only top-1 classes were handed in" in str(found.scores["rms"].reason)
+        if part != "val":
+            drop = found.scores["drop"]
+            assert drop.value is not None
+            assert round(100 * drop.value, 2) == round(accuracies["val"] - accuracy, 2)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("version", ["v4", "v6"])
+def test_published_cifar_predictions_have_their_published_accuracies(
+    published: Path, real_data: Path, tmp_path: Path, version: str
+) -> None:
+    # The images of the test set are at hand, and so are their labels; those of CIFAR-10.1 are not.
+    stated = {"v4": 89.71, "v6": 90.15}
+    keys = np.array(load_label_space("cifar-10").classes)
+    with np.load(published / "cifar10.1" / "predictions.npz") as content:
+        original, shifted = content["wrn_28_10/original"], content[f"wrn_28_10/{version}"]
+        labels = keys[content[f"labels_{version}"]]
+    for dataset, columns in (
+        ("cifar-10", {"top1_index": original}),
+        (f"cifar-10.1-{version}", {"top1_index": shifted, "label": labels}),
+    ):
+        file = tmp_path / "theirs" / dataset / "clean" / "clean-0.npz"
+        file.parent.mkdir(parents=True)
+        ids = np.array([f"{i:05d}" for i in range(len(columns["top1_index"]))])
+        np.savez(file, sample_id=ids, **columns)
+    found = score(
+        f"predictions:{tmp_path / 'theirs'}",
+        suite=f"cifar-10.1-{version}",
+        data=real_data,
+        predictions=tmp_path / "runs",
+    ).record
+    error, clean = found.scores["error"].value, found.scores["clean_error"].value
+    assert error is not None
+    assert clean is not None
+    assert round(100 * (1 - error), 2) == stated[version]
+    assert round(100 * (1 - clean), 2) == 95.93
+    assert found.without_images == (f"cifar-10.1-{version}/clean/clean-0",)
