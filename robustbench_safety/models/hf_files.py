@@ -89,10 +89,11 @@ def _fetch(asked: Asked, repo: str, revision: str | None) -> Source:
 
 def _download(architecture: str, repo: str, revision: str | None, wanted: list[str]) -> Path:
     """Bring files into the hub's cache; the name of the folder that they are in is the commit."""
+    address = huggingface_hub.constants.ENDPOINT  # HF_ENDPOINT, where that is set
     with foreign_code(
         f"hf:{architecture} could not be fetched from the hub",
         raising=CheckpointError,
-        expected=f"a folder of that name, or access to {huggingface_hub.constants.ENDPOINT} or its cache",
+        expected=f"a folder of that name, or access to {address} or its cache",
         fix="correct the name, try again, or fetch it elsewhere and name the folder",
     ):
         return Path(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,7 @@ from robustbench_safety.errors import (
 )
 from robustbench_safety.models import Model, load_model
 from robustbench_safety.models.hf import architectures
+from tests.models.loopback_hub import COMMIT, loopback_hub
 from tests.models.test_hf_preprocessing import picture, side
 from tests.models.tiny_hf import CIFAR, CONFIGS, SQUASH, change, save
 
@@ -370,6 +373,32 @@ def test_a_configuration_that_is_no_json_is_refused(own_vit: Path) -> None:
     (own_vit / "config.json").write_text("{not json")
     with pytest.raises(FileFormatError, match=r"config.json is not valid JSON"):
         load(own_vit)
+
+
+def test_a_hub_name_is_fetched_pinned_and_read_again_without_the_network(
+    own_vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_vit / "code.py").write_text("raise SystemExit")
+    torch.save({}, own_vit / "pytorch_model.bin")
+    with loopback_hub(own_vit) as (address, fetched):
+        # What HF_ENDPOINT and HF_HUB_CACHE do when they are set before the first import.
+        here = partial(huggingface_hub.snapshot_download, endpoint=address, cache_dir=tmp_path / "cache")
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", here)
+        spec = load_model("hf:org/name@main", label_space="cifar-10").spec
+        with pytest.raises(
+            CheckpointError, match=r"hf:org/none could not be .* found RepositoryNotFoundError"
+        ):
+            load_model("hf:org/none", label_space="cifar-10")
+    assert sorted(fetched) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert spec.checkpoint is not None
+    assert spec.checkpoint.unwrapped == (f"hub:org/name@{COMMIT}", "rename:transformers")
+    assert spec.weights_digest == load(own_vit).spec.weights_digest
+    # The server is gone: the cache has that revision, and nothing of another.
+    assert load_model("hf:org/name@main", label_space="cifar-10").spec == spec
+    with pytest.raises(
+        CheckpointError, match=r"hf:org/name@v2 could not be fetched from the hub; .*ConnectError"
+    ):
+        load_model("hf:org/name@v2", label_space="cifar-10")
 
 
 def test_any_folder_is_an_architecture() -> None:

@@ -245,7 +245,7 @@ class Hub:
         self.asked: list[tuple[str, str | None]] = []
 
     def __call__(
-        self, repo: str, *, revision: str | None, allow_patterns: Sequence[str], etag_timeout: float
+        self, repo: str, *, revision: str | None, allow_patterns: Sequence[str], **options: object
     ) -> str:
         self.asked.append((repo, revision))
         self.folder.mkdir(parents=True, exist_ok=True)
