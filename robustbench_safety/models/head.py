@@ -1,9 +1,9 @@
 """Heads whose outputs are not the classes of the label space: the declared list, and the selection from it.
 
 A label space is never inferred from a class count: 21,843 outputs say nothing of their order. The lists known
-by name are those that timm carries. A head that was never trained on a class of the label space is refused: of
-these lists only Microsoft's has all of ImageNet-1k. Google's and the 22k list lack the teddy bear (n04399382),
-the 12k list lacks 7 classes, MIIL's 9.
+by name are those that timm carries. A head that was never trained on a class of the label space is refused:
+of these lists only Microsoft's has all of ImageNet-1k. Google's and the 22k list lack the teddy bear
+(n04399382), the 12k list lacks 7 classes, MIIL's 9.
 """
 
 from __future__ import annotations
