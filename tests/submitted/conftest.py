@@ -45,7 +45,7 @@ def parquet(table: Table, path: Path) -> Path:
         else pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
         for name, column in table.items()
     }
-    pq.write_table(pa.table(columns), path, row_group_size=700)
+    pq.write_table(pa.table(columns), path, row_group_size=100)
     return path
 
 
