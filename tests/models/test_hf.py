@@ -26,6 +26,7 @@ from robustbench_safety.errors import (
 )
 from robustbench_safety.models import Model, load_model
 from robustbench_safety.models.hf import architectures
+from robustbench_safety.models.weights import weights_digest
 from tests.models.loopback_hub import COMMIT, loopback_hub
 from tests.models.test_hf_preprocessing import picture, side
 from tests.models.tiny_hf import CIFAR, CONFIGS, SQUASH, change, save
@@ -170,8 +171,9 @@ def test_published_names_are_kept_in_the_fingerprint_and_renamed_in_the_network(
     model = load(vit)
     assert model.spec.checkpoint is not None
     assert model.spec.checkpoint.unwrapped == ("rename:transformers",)
-    names = load_file(vit / "model.safetensors").keys()
-    assert "vit.encoder.layer.0.attention.attention.query.weight" in names
+    published = load_file(vit / "model.safetensors")
+    assert "vit.encoder.layer.0.attention.attention.query.weight" in published
+    assert model.spec.weights_digest == weights_digest(published)
     # In several files and as a pickle: the same tensors, the same fingerprint.
     network = transformers.AutoModelForImageClassification.from_pretrained(vit)
     network.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
