@@ -52,6 +52,10 @@ _TEMPLATES = {
 _TEXTS_AT_ONCE = 256
 
 
+#: Above this many texts a bar shows how far the text tower is: 80,000 take minutes and more on a CPU.
+_TEXTS_SHOWN = 4096
+
+
 class _ImageClassifier(nn.Module):
     """Image tower and last layer."""
 
@@ -211,6 +215,7 @@ def _text(network: nn.Module, towers: Towers, prompts: Prompts, weights: str) ->
                 prompts.names,
                 prompts.writers(),
                 num_classes_per_batch=max(1, _TEXTS_AT_ONCE // len(prompts.templates)),
+                use_tqdm=len(prompts.names) * len(prompts.templates) > _TEXTS_SHOWN,
             )
         return features.T
 

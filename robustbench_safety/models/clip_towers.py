@@ -121,8 +121,8 @@ def create(towers: Towers, *, weights: bool) -> nn.Module:
     else:
         failed = foreign_code(
             f"{towers.name}: open_clip cannot build it",
-            fix="where its text tower is described on the Hugging Face hub, run this once with a network: the "
-            "hub's cache then has it",
+            fix="where the Hugging Face hub describes its text tower, run this once with a network, and the "
+            "hub's cache has it",
         )
     with failed, quiet_hub(), warnings.catch_warnings():
         # Left is the case of an architecture that has QuickGELU and a tag that forgets to say so.

@@ -97,6 +97,8 @@ def build(asked: Asked) -> Built:
     name = asked.file.model
     if asked.checkpoint is not None:
         raise UsageError(f"{name} takes no checkpoint", fix="name each member's in its own model file")
+    if asked.file.outputs == "probabilities":
+        raise UsageError(f"{name} says outputs", fix="say it in the model file of each member it is true of")
     places = _members(asked)
     if len(places) < 2:
         raise UsageError(
@@ -125,6 +127,7 @@ def build(asked: Asked) -> Built:
         gradients=all(member.spec.gradients for member in members),
         members=tuple(member.spec for member in members),
         combine=combine,
+        outputs="probabilities" if combine == "probabilities" else "logits",
         trained_on=tuple(sorted({data for member in members for data in member.spec.trained_on})),
     )
 

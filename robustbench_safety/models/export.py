@@ -84,6 +84,7 @@ def build(asked: Asked) -> Built:
     require_finite(path, program.state)
     network, gradients = _network(program, preprocessing.input_size)
     return Built(
+        architecture=path.name,
         network=network,
         preprocessing=preprocessing,
         label_space=None,

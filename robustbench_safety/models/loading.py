@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustbench_safety.errors import CheckpointError, ModelError, UsageError
-from robustbench_safety.files import read_yaml
+from robustbench_safety.files import file_digest, read_yaml
 from robustbench_safety.labels import load_label_space
 from robustbench_safety.models.checkpoints import TRUSTED_PICKLE, require_checkpoint_file
 from robustbench_safety.models.classifier import Classifier
@@ -27,7 +27,7 @@ _OF_ONE_FAMILY = {"zero_shot": "clip", "probe": "clip", "members": "ensemble", "
 def load_model(
     model: str | Path,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     label_space: str | None = None,
     trust_pickle: bool = False,
     trust_code: bool = False,
@@ -62,6 +62,8 @@ def load_model(
 
 def load_asked(family: str, asked: Asked) -> Model:
     """Load what :func:`ask` returned; raises what :func:`load_model` does."""
+    if family == "export":
+        _require_program(asked)  # before any of it is run
     built = load_family(family).build(asked)
     info = built.loaded
     if info is None and asked.checkpoint is not None:
@@ -71,7 +73,7 @@ def load_asked(family: str, asked: Asked) -> Model:
 
 
 def ask(
-    model: str | Path, *, checkpoint: Path | None, label_space: str | None, trust: Trust
+    model: str | Path, *, checkpoint: str | Path | None, label_space: str | None, trust: Trust
 ) -> tuple[str, Asked]:
     """Return the family, and what is asked of it.
 
@@ -101,15 +103,16 @@ def ask(
         raise UsageError(
             f"{where} {file.model!r} runs code of its own", fix="read that code, then give --trust-code"
         )
-    if checkpoint is None and file.checkpoint is not None:
-        checkpoint = path.parent / file.checkpoint
-    if checkpoint is not None and family not in _READS_FOLDERS:
-        require_checkpoint_file(checkpoint)  # before a family is imported, which can take seconds
+    weights = Path(checkpoint) if checkpoint is not None else None
+    if weights is None and file.checkpoint is not None:
+        weights = path.parent / file.checkpoint
+    if weights is not None and family not in _READS_FOLDERS:
+        require_checkpoint_file(weights)  # before a family is imported, which can take seconds
     return family, Asked(
         architecture=architecture,
         file=file,
         folder=path.parent if is_file else Path(),
-        checkpoint=checkpoint,
+        checkpoint=weights,
         suite_label_space=label_space,
         trust=trust,
         from_file=is_file,
@@ -132,12 +135,22 @@ def _require_stated_digest(asked: Asked, info: CheckpointInfo | None) -> None:
     stated = asked.file.sha256
     if stated is None or (info is not None and info.sha256 == stated):
         return
-    raise CheckpointError(
+    raise _not_the_stated(asked, info.sha256 if info is not None else "no checkpoint")
+
+
+def _not_the_stated(asked: Asked, found: str) -> CheckpointError:
+    return CheckpointError(
         f"the checkpoint of {asked.file.model} is not the one that the model file states",
-        expected=f"sha256 {stated}",
-        found=info.sha256 if info is not None else "no checkpoint",
+        expected=f"sha256 {asked.file.sha256}",
+        found=found,
         fix="fetch it again, or correct the digest if the file was changed on purpose",
     )
+
+
+def _require_program(asked: Asked) -> None:
+    path = asked.folder / asked.architecture
+    if asked.file.sha256 is not None and path.is_file() and file_digest(path) != asked.file.sha256:
+        raise _not_the_stated(asked, file_digest(path))
 
 
 def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
@@ -175,7 +188,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
     own_parameters = sum(parameter.numel() for parameter in built.network.parameters())
     spec = ModelSpec(
         family=family,
-        architecture=architecture,
+        architecture=built.architecture or architecture,
         checkpoint=info,
         weights_digest=built.weights_digest
         or weights_digest(built.network.state_dict() if built.state is None else built.state),
@@ -186,7 +199,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         gradients=built.gradients,
         label_space=space_name,
         head_classes=head,
-        outputs=file.outputs,
+        outputs=built.outputs or file.outputs,
         preprocessing=preprocessing,
         zero_shot=built.zero_shot,
         probe=built.probe,
@@ -200,7 +213,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         spec=spec,
         network=network,
         n_classes=n_classes,
-        name=file.name or file.model,
+        name=file.name or spec.name,
         last_layer=last_layer,
         precision=file.precision,
         published_accuracy=file.published_accuracy or built.published_accuracy,

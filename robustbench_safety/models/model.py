@@ -16,6 +16,7 @@ from robustbench_safety.records import (
     Combine,
     HeadClasses,
     ModelFile,
+    ModelOutputs,
     ModelSpec,
     Precision,
     Preprocessing,
@@ -78,7 +79,8 @@ class Built:
     published_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Top-1 by data set, where the weights are the family's own and their authors state it."""
     code_digest: str | None = None
-    """sha256 of the source file, for a network that a user's own code builds."""
+    """sha256 of what makes the network beside its weights: the source file of a user's own code, or the part
+    of a configuration that describes it."""
     key_aliases: tuple[tuple[str, str], ...] = ()
     """Parts of tensor names as (other spelling in published checkpoints, spelling in this network)."""
     loaded: CheckpointInfo | None = None
@@ -98,6 +100,10 @@ class Built:
     probe: CheckpointInfo | None = None
     members: tuple[ModelSpec, ...] = ()
     combine: Combine | None = None
+    outputs: ModelOutputs | None = None
+    """What its logits were made of, where it is not what the model file says: an ensemble's probabilities."""
+    architecture: str | None = None
+    """What a record calls it, where that is not what was typed: the last part of a path, a hub's commit."""
     trusted_code: bool = False
     """Whether it could only be built by running a program that was handed in."""
 

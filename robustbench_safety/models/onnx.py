@@ -76,6 +76,7 @@ def build(asked: Asked) -> Built:
         raise ends_in_probabilities(asked)
     require_finite(path, state)
     return Built(
+        architecture=path.name,
         network=OnnxNetwork(name, model, signature),
         preprocessing=preprocessing,
         label_space=carried.get(_LABEL_SPACE_KEY),

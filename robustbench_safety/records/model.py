@@ -169,7 +169,8 @@ class ModelSpec(Record):
     """The fingerprint, sha256 over the tensors in canonical order: the same for a ``.pth`` and its
     safetensors copy."""
     code_digest: Digest | None = None
-    """sha256 of the source file of a network that a user's own code builds."""
+    """sha256 of what makes the network beside its weights: the source file of a user's own code, or the part
+    of a configuration (hf) that describes it."""
     parameters: int = Field(ge=0)
     flops: int | None = Field(default=None, ge=0, exclude_if=lambda value: value is None)
     """Of one image: two for each multiply-add of convolutions, matrix products and attention, as torch's

@@ -104,7 +104,7 @@ def test_the_snapshot_holds_the_members_and_what_is_averaged(tmp_path: Path) -> 
     spec = load_model(ensemble_file(tmp_path, f"members: [{', '.join(files)}]", "combine: logits")).spec
     alone = [load_model(tmp_path / name).spec for name in files]
     assert spec.members == tuple(alone)
-    assert spec.combine == "logits"
+    assert spec.combine == spec.outputs == "logits"
     assert spec.parameters == 2 * alone[0].parameters
     assert spec.flops is not None
     assert spec.flops == 2 * (alone[0].flops or 0)
@@ -116,7 +116,13 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_the_members(tmp_path: P
     one = load_model(f"ensemble:{first},{second}").spec
     assert load_model(f"ensemble:{second},{first}").spec.weights_digest == one.weights_digest
     assert load_model(f"ensemble:{first},{third}").spec.weights_digest != one.weights_digest
-    assert one.combine == "probabilities"
+    assert one.combine == one.outputs == "probabilities"
+
+
+def test_an_ensemble_that_says_what_its_members_return_is_refused(tmp_path: Path) -> None:
+    files = [member(tmp_path, 0), member(tmp_path, 1)]
+    with pytest.raises(UsageError, match="says outputs; say it in the model file of each member"):
+        load_model(ensemble_file(tmp_path, f"members: [{', '.join(files)}]", "outputs: probabilities"))
 
 
 def test_too_few_members_and_a_checkpoint_for_all_are_refused(tmp_path: Path) -> None:
