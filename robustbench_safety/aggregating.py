@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety import metrics
-from robustbench_safety.errors import FileFormatError
+from robustbench_safety.errors import FileFormatError, UndefinedMetricError
 from robustbench_safety.measures import DETECTION_METRICS, METRICS, DetectionMetric, Metric, Units
+from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
-from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score
+from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score, ScoreInterval
 
 __all__ = ["Measured", "Scored", "difference_of", "groups_of", "is_rate", "metric_of", "score_of"]
 
@@ -65,18 +67,36 @@ def score_of(
         inside = scores_in[first.in_distribution, first.detector, first.subset]
         sets = [scores for part in measured for scores in part.scores_out]
         n, n_out = len(inside), sum(len(scores) for scores in sets)
-        interval = metric.interval(inside, sets, seed, first.options)
+        interval = _where_defined(partial(metric.interval, inside, sets, seed, first.options))
     else:
         units = [unit for part in measured for unit in part.units]
-        interval = metric.interval(units, seed, first.options)
+        interval = _where_defined(partial(metric.interval, units, seed, first.options))
     return Score(
         value=rounded(value),
         n=n,
         n_out=n_out,
-        interval=recorded_interval(interval),
+        interval=interval,
         unit=unit,
         direction=metric.direction,
     )
+
+
+def _of_two_intervals(first: Score, second: Score) -> Interval:
+    assert first.value is not None and second.value is not None  # noqa: PT018, S101  # the caller's branch
+    return metrics.independent_difference(
+        first.value, kept_interval(first), second.value, kept_interval(second)
+    )
+
+
+def _where_defined(interval: Callable[[], Interval]) -> ScoreInterval | None:
+    """Return the interval; None where there is none, as for an AUROC with one wrong image.
+
+    The number itself is measured all the same, and its counts stand beside it.
+    """
+    try:
+        return recorded_interval(interval())
+    except UndefinedMetricError:
+        return None
 
 
 def difference_of(
@@ -104,13 +124,12 @@ def difference_of(
     pairs = same_images and all(is_rate(cell) for cell in cells)
     if pairs and a.images and b.images and all(images == a.images[0] for images in (*a.images, *b.images)):
         means = [np.mean([units[0] for units in part.units], axis=0) for part in (a, b)]
-        interval = metrics.paired_difference(means[0], means[1], seed=seed).interval
+        paired = metrics.paired_difference(means[0], means[1], seed=seed)
+        interval: ScoreInterval | None = recorded_interval(paired.interval)
     else:
-        interval = metrics.independent_difference(
-            first.value, kept_interval(first), second.value, kept_interval(second)
-        )
+        interval = _where_defined(partial(_of_two_intervals, first, second))
     value = rounded(first.value - second.value)
-    return first.model_copy(update={"value": value, "interval": recorded_interval(interval)})
+    return first.model_copy(update={"value": value, "interval": interval})
 
 
 def groups_of(

@@ -278,3 +278,20 @@ def test_an_unknown_metric_and_a_metric_without_its_detector_are_refused() -> No
     ):
         with pytest.raises(FileFormatError, match=message):
             metric_of(SHIFTED.model_copy(update=change))
+
+
+def test_a_number_without_an_interval_is_kept_and_its_difference_has_none_either() -> None:
+    cell = Cell(id="detects", dataset="digits", metric="error_detection_auroc")
+    # One wrong image of four, less sure than all others: the AUROC is 1, and one image has no variance.
+    part = measured(cell, [0, 0, 0, 1])
+    part.units = [(np.array([0.9, 0.8, 0.7, 0.1]), np.array([1.0, 1.0, 1.0, 0.0]))]
+    part.values = [part.values[0].model_copy(update={"value": 1.0})]
+    score = score_of([cell], {"detects": part}, {}, seed=0)
+    assert score.value == 1.0
+    assert score.interval is None
+    assert score.reason is None
+    other = cell.model_copy(update={"id": "other"})
+    scores = {"detects": score, "other": score.model_copy(update={"value": 0.25})}
+    between = difference_of([cell, other], {"detects": part, "other": part}, scores, seed=0)
+    assert between.value == 0.75
+    assert between.interval is None

@@ -13,7 +13,7 @@ from robustbench_safety.models.families import family_names, load_family
 from robustbench_safety.models.features import find_last_layer
 from robustbench_safety.models.head import select_head
 from robustbench_safety.models.model import Asked, Built, Model, Trust
-from robustbench_safety.models.probe import examine, grey_image
+from robustbench_safety.models.probe import examine, noise_image
 from robustbench_safety.models.weights import load_checkpoint, weights_digest
 from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Trusted
 
@@ -183,7 +183,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         )
     network = Classifier(built.network, preprocessing, outputs=file.outputs, columns=columns)
     network.eval().requires_grad_(requires_grad=False)
-    last_layer = find_last_layer(network, grey_image(seen.size)) if file.outputs == "logits" else None
+    last_layer = find_last_layer(network, noise_image(seen.size)) if file.outputs == "logits" else None
     family, _, architecture = file.model.partition(":")
     own_parameters = sum(parameter.numel() for parameter in built.network.parameters())
     spec = ModelSpec(

@@ -1,4 +1,4 @@
-"""Look at a network by showing it one grey image: how many outputs it has, and what a pass costs."""
+"""Look at a network by showing it one image: how many outputs it has, and what a pass costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from robustbench_safety.errors import ModelError
 from robustbench_safety.models.foreign import foreign_code
 
-__all__ = ["Seen", "examine", "grey_image"]
+__all__ = ["Seen", "examine", "noise_image"]
 
 #: Sides tried for a network that names no input size: CIFAR's and ImageNet's.
 _SIDES = (32, 224)
@@ -31,9 +31,12 @@ class Seen:
     """Height and width that it took."""
 
 
-def grey_image(size: tuple[int, int]) -> torch.Tensor:
-    """Return one grey image float32 [1, 3, H, W]."""
-    return torch.full((1, 3, *size), 0.5)
+def noise_image(size: tuple[int, int]) -> torch.Tensor:
+    """Return one image of uniform noise, always the same: float32 [1, 3, H, W] in [0, 1].
+
+    On a grey one a network without training can return zeros, which tell no layer from another.
+    """
+    return torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
 
 
 def examine(network: nn.Module, *, input_size: tuple[int, int] | None, name: str) -> Seen:
@@ -62,7 +65,7 @@ def _examine(network: nn.Module, size: tuple[int, int], name: str) -> Seen:
     # Not inference_mode: a buffer that the network makes on its first call must stay usable in attacks.
     fix = "correct input_size in its preprocessing, or the network"
     with foreign_code(what, fix=fix), _attention_in_sight(), torch.no_grad(), counter:
-        logits: object = network(grey_image(size))
+        logits: object = network(noise_image(size))
     if not isinstance(logits, torch.Tensor):
         raise _not_logits(name, found=f"a {type(logits).__name__}")
     if logits.ndim != 2 or logits.shape[0] != 1 or not logits.is_floating_point():
