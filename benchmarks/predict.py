@@ -39,7 +39,7 @@ from robustbench_safety.models import Model
 from robustbench_safety.models.cifar import build
 from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.models.model import Asked
-from robustbench_safety.models.weights import weights_digest
+from robustbench_safety.models.weights.strict import weights_digest
 from robustbench_safety.predicting import first_images, predict
 from robustbench_safety.records import CifarPickleLayout, DatasetManifest, ModelSpec, NpyLayout, RunInfo
 from robustbench_safety.runs import Run

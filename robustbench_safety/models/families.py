@@ -24,12 +24,12 @@ __all__ = [
 #: Name of a family -> the module that builds its networks.
 FAMILIES = {
     "cifar": "robustbench_safety.models.cifar",
-    "clip": "robustbench_safety.models.clip",
+    "clip": "robustbench_safety.models.clip.family",
     "digits": "robustbench_safety.models.digits",
     "ensemble": "robustbench_safety.models.ensemble",
-    "export": "robustbench_safety.models.export",
-    "hf": "robustbench_safety.models.hf",
-    "onnx": "robustbench_safety.models.onnx",
+    "export": "robustbench_safety.models.graphs.export",
+    "hf": "robustbench_safety.models.hf.family",
+    "onnx": "robustbench_safety.models.graphs.onnx",
     "predictions": "robustbench_safety.models.predictions",
     "python": "robustbench_safety.models.python",
     "timm": "robustbench_safety.models.timm",

@@ -7,14 +7,14 @@ from pathlib import Path
 from robustbench_safety.errors import CheckpointError, ModelError, UsageError
 from robustbench_safety.files import file_digest, read_yaml
 from robustbench_safety.labels import load_label_space
-from robustbench_safety.models.checkpoints import TRUSTED_PICKLE, require_checkpoint_file
 from robustbench_safety.models.classifier import Classifier
 from robustbench_safety.models.families import family_names, load_family
 from robustbench_safety.models.features import find_last_layer
 from robustbench_safety.models.head import select_head
 from robustbench_safety.models.model import Asked, Built, Model, Trust
 from robustbench_safety.models.probe import examine, noise_image
-from robustbench_safety.models.weights import load_checkpoint, weights_digest
+from robustbench_safety.models.weights.checkpoints import TRUSTED_PICKLE, require_checkpoint_file
+from robustbench_safety.models.weights.strict import load_checkpoint, weights_digest
 from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Trusted
 
 __all__ = ["MODEL_FILE_ENDINGS", "ask", "load_asked", "load_model", "names_a_model_file"]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from robustbench_safety.errors import UsageError
 from robustbench_safety.files import write_yaml
-from robustbench_safety.models.checkpoints import read_content, require_checkpoint_file
 from robustbench_safety.models.loading import MODEL_FILE_ENDINGS, ask, load_asked
 from robustbench_safety.models.model import Asked, Model, Trust
+from robustbench_safety.models.weights.checkpoints import read_content, require_checkpoint_file
 from robustbench_safety.records import ModelFile, ZeroShotFile
 
 __all__ = ["complete", "name_of_checkpoint", "path_from", "write_model_file"]

@@ -17,11 +17,11 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 from torchvision.transforms._presets import ImageClassification
 
 from robustbench_safety.errors import CheckpointError, ModelError, UnknownNameError, UsageError
-from robustbench_safety.models.checkpoints import read_checkpoint
 from robustbench_safety.models.foreign import foreign_code
 from robustbench_safety.models.head import head_size
 from robustbench_safety.models.model import Asked, Built
-from robustbench_safety.models.weights import load_strictly
+from robustbench_safety.models.weights.checkpoints import read_checkpoint
+from robustbench_safety.models.weights.strict import load_strictly
 from robustbench_safety.records import CheckpointInfo, Preprocessing
 from robustbench_safety.records.model import Interpolation
 

@@ -95,7 +95,7 @@ def test_show_says_everything_that_is_known(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_show_names_the_rules_and_what_was_trusted(capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.models import hostile
+    from tests.models.weights import hostile
 
     torch.save({"model": hostile.state(), "x": hostile.RunsCommand()}, "a.pth")
     assert "--trust-pickle" in refused(capsys, "models", "show", "digits:cnn", "--checkpoint", "a.pth")

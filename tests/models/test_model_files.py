@@ -16,8 +16,8 @@ from robustbench_safety.models.digits import build_network
 from robustbench_safety.models.model import Trust
 from robustbench_safety.models.model_files import name_of_checkpoint, write_model_file
 from robustbench_safety.records import ModelFile
-from tests.models import hostile
 from tests.models.asking import asked
+from tests.models.weights import hostile
 
 
 @pytest.fixture

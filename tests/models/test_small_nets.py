@@ -10,7 +10,7 @@ import pytest
 
 from robustbench_safety.models import load_model
 from tests.models.cifar_test_set import count_right
-from tests.models.exporting import PREPROCESSING
+from tests.models.graphs.exporting import PREPROCESSING
 
 #: As the alpha-beta-CROWN code base defines them.
 NETWORKS = """

@@ -1,0 +1,1 @@
+"""The ``onnx`` and ``export`` families: networks handed in as graphs."""

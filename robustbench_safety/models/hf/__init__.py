@@ -1,0 +1,1 @@
+"""The ``hf`` family: image classifiers of transformers."""

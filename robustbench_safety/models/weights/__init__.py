@@ -1,0 +1,1 @@
+"""Weights: read from a file without running code, loaded strictly, digested."""
