@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["STREAM", "random_stream"]
+__all__ = ["STREAM", "random_stream", "stream_key"]
 
 #: Name of the stream, written into the data digest of everything that is generated from it.
 STREAM = "numpy-philox-1"
@@ -29,7 +29,11 @@ def random_stream(seed: int, *keys: str | int) -> np.random.Generator:
         >>> a == random_stream(0, "gaussian_noise", 4, "00017").standard_normal()
         False
     """
-    # repr keeps 1 and "1" apart and the separator cannot be forged from inside a key.
-    text = repr((STREAM, seed, *keys)).encode()
-    key = np.frombuffer(hashlib.sha256(text).digest()[:16], dtype="<u8").astype(np.uint64)
+    key = np.frombuffer(stream_key(seed, *keys)[:16], dtype="<u8").astype(np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
+
+
+def stream_key(seed: int, *keys: str | int) -> bytes:
+    """Return the 32 bytes that a stream of ``seed`` and ``keys`` starts from."""
+    # repr keeps 1 and "1" apart and the separator cannot be forged from inside a key.
+    return hashlib.sha256(repr((STREAM, seed, *keys)).encode()).digest()

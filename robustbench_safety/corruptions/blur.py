@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robustbench_safety.corruptions.pixels import Streams, to_bytes, to_unit
+from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["defocus_blur", "defocus_kernel"]
 
 
-def defocus_blur(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+def defocus_blur(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Filter every channel with a disk; ``parameters`` is (radius, alias_blur), both in pixels.
 
     The border is mirrored without repeating the edge (OpenCV's reflect-101).

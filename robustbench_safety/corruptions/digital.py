@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from robustbench_safety.corruptions.pixels import Streams, to_bytes, to_unit
+from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["contrast", "jpeg_compression", "pixelate"]
 
 
-def contrast(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+def contrast(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Draw every channel towards its mean over the image; ``parameters`` is (factor,)."""
     (factor,) = parameters
     # NumPy's mean, whatever the device: it adds pixel after pixel, and the last bit of the sum decides where
@@ -24,7 +25,7 @@ def contrast(images: torch.Tensor, parameters: Parameters, _streams: Streams) ->
     return to_bytes(to_unit(images).sub_(mean).mul_(factor).add_(mean))
 
 
-def pixelate(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+def pixelate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Shrink and enlarge with Pillow's box filter; ``parameters`` is (share of the side,)."""
     (share,) = parameters
     side = images.shape[1]
@@ -38,7 +39,7 @@ def pixelate(images: torch.Tensor, parameters: Parameters, _streams: Streams) ->
     return _each(images, shrink_and_enlarge)
 
 
-def jpeg_compression(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+def jpeg_compression(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Save as JPEG by Pillow and load again; ``parameters`` is (quality,).
 
     The pixels depend on the JPEG library that Pillow was built with, by a few tenths of a grey level.

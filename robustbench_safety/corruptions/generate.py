@@ -18,14 +18,9 @@ from robustbench_safety.corruptions.checks import (
     checked_seed,
     checked_variant,
 )
-from robustbench_safety.corruptions.pixels import Streams
-from robustbench_safety.corruptions.severities import (
-    PUBLISHED_SEQUENCES,
-    SEQUENCE_SETTINGS,
-    SEVERITIES,
-    Parameters,
-)
-from robustbench_safety.streams import random_stream
+from robustbench_safety.corruptions.draws import Draws, draws_for
+from robustbench_safety.corruptions.sequence_settings import PUBLISHED_SEQUENCES, SEQUENCE_SETTINGS
+from robustbench_safety.corruptions.severities import SEVERITIES, Parameters
 
 __all__ = [
     "CORRUPTIONS",
@@ -49,8 +44,8 @@ GENERATOR_VERSION = "1"
 CompareRule = Literal["first", "previous"]
 Images = TypeVar("Images", NDArray[np.uint8], torch.Tensor)
 
-#: name -> function of (images, parameters, streams), in the order of the paper.
-CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Streams], torch.Tensor]] = {
+#: name -> function of (images, parameters, draws), in the order of the paper.
+CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tensor]] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
@@ -61,8 +56,8 @@ CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Streams], torch.Te
     "jpeg_compression": digital.jpeg_compression,
 }
 
-#: name -> function of (images, parameters, n_frames, streams), in the order of the paper.
-SEQUENCES: Mapping[str, Callable[[torch.Tensor, Parameters, int, Streams], Iterator[torch.Tensor]]] = {
+#: name -> function of (images, parameters, n_frames, draws), in the order of the paper.
+SEQUENCES: Mapping[str, Callable[[torch.Tensor, Parameters, int, Draws], Iterator[torch.Tensor]]] = {
     "gaussian_noise": sequences.gaussian_noise,
     "brightness": sequences.brightness,
     "translate": sequences.translate,
@@ -115,9 +110,9 @@ def corrupt(
 ) -> Images:
     """Return ``images`` with a common corruption.
 
-    An image's result depends on the image, ``seed``, ``name``, ``severity``, ``variant`` and its sample id
-    alone: no batch size, order or device can change it. The published files were made without a seed, so
-    noise agrees with them in law and not in every value.
+    An image's result depends on the image, ``seed``, ``name``, ``severity``, ``variant``, its sample id and
+    the kind of device alone: no batch size or order can change it. The published files were made without a
+    seed, so noise agrees with them in law and not in every value.
 
     Args:
         images: uint8 [N, H, W, 3], RGB, at least one image: a NumPy array or a tensor on any device.
@@ -150,8 +145,9 @@ def corrupt(
     seed = checked_seed(seed)
     corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
     for part in _parts(clean):
-        streams = (random_stream(seed, "corruption", name, severity, key) for key in ids[part])
-        corrupted[part] = CORRUPTIONS[name](clean[part], rows[severity - 1], streams)
+        keys = [("corruption", name, severity, key) for key in ids[part]]
+        draws = draws_for(seed, keys, clean.device)
+        corrupted[part] = CORRUPTIONS[name](clean[part], rows[severity - 1], draws)
     return _like(images, corrupted)
 
 
@@ -204,10 +200,9 @@ def sequence(
     n, *shape = clean.shape
     clips = torch.empty((n, settings.n_frames, *shape), dtype=torch.uint8, device=clean.device)
     for part in _parts(clean):
-        streams = (random_stream(seed, "sequence", name, difficulty, key) for key in ids[part])
-        frames = SEQUENCES[name](
-            clean[part], settings.difficulties[difficulty - 1], settings.n_frames, streams
-        )
+        keys = [("sequence", name, difficulty, key) for key in ids[part]]
+        draws = draws_for(seed, keys, clean.device)
+        frames = SEQUENCES[name](clean[part], settings.difficulties[difficulty - 1], settings.n_frames, draws)
         for index, frame in enumerate(frames):
             clips[part, index] = frame
     return _like(images, clips)

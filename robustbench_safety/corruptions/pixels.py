@@ -6,15 +6,9 @@ and an add stay two operations (fused, they round once, and not on every device)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 import torch
 
-__all__ = ["Streams", "divide", "to_bytes", "to_unit"]
-
-#: One random generator for each image of a batch, in its order; made only when they are asked for.
-Streams = Iterable[np.random.Generator]
+__all__ = ["divide", "to_bytes", "to_unit"]
 
 
 def divide(values: torch.Tensor, divisor: float) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Perturbation sequences: one image becomes a short clip in which only a nuisance moves.
 
-All functions take images uint8 [N, H, W, 3], the settings' parameters, the number of frames and one stream an
-image, and yield the frames, each uint8 [N, H, W, 3] on the same device.
+All functions take images uint8 [N, H, W, 3], the settings' parameters, the number of frames and draws,
+and yield the frames, each uint8 [N, H, W, 3] on the same device.
 """
 
 from __future__ import annotations
@@ -9,36 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from robustbench_safety.corruptions.colour import rgb_to_hsv, shades
-from robustbench_safety.corruptions.pixels import Streams, to_bytes, to_unit
+from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["brightness", "gaussian_noise", "rotate", "translate"]
 
 
 def gaussian_noise(
-    images: torch.Tensor, parameters: Parameters, n_frames: int, streams: Streams
+    images: torch.Tensor, parameters: Parameters, n_frames: int, draws: Draws
 ) -> Iterator[torch.Tensor]:
     """Yield the clean images, then the clean images with fresh N(0, sigma); ``parameters`` is (sigma,).
 
     In float32, as the authors' torch code is.
     """
     (sigma,) = parameters
-    generators = list(streams)
     clean = to_unit(images, torch.float32)
-    draws = np.empty(images.shape, dtype=np.float32)
     yield images
     for _ in range(1, n_frames):
-        for row, generator in zip(draws, generators, strict=True):
-            generator.standard_normal(dtype=np.float32, out=row)
-        yield to_bytes(torch.from_numpy(draws).to(images.device).mul(sigma).add_(clean))
+        yield to_bytes(draws.normal(images.shape[1:], dtype=torch.float32).mul_(sigma).add_(clean))
 
 
 def brightness(
-    images: torch.Tensor, parameters: Parameters, n_frames: int, _streams: Streams
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
 ) -> Iterator[torch.Tensor]:
     """Yield brighter and brighter images; ``parameters`` is (middle frame, percent of value a frame).
 
@@ -54,7 +50,7 @@ def brightness(
 
 
 def translate(
-    images: torch.Tensor, parameters: Parameters, n_frames: int, _streams: Streams
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
 ) -> Iterator[torch.Tensor]:
     """Yield images that move right by a pixel a frame, black coming in; ``parameters`` is (middle frame,)."""
     (middle,) = parameters
@@ -69,7 +65,7 @@ def translate(
 
 
 def rotate(
-    images: torch.Tensor, parameters: Parameters, n_frames: int, _streams: Streams
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
 ) -> Iterator[torch.Tensor]:
     """Yield images that turn clockwise by a degree a frame; ``parameters`` is (middle frame,).
 

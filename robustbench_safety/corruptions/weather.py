@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from robustbench_safety.corruptions.colour import rgb_to_hsv, shades
-from robustbench_safety.corruptions.pixels import Streams, to_bytes, to_unit
+from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["brightness"]
 
 
-def brightness(images: torch.Tensor, parameters: Parameters, _streams: Streams) -> torch.Tensor:
+def brightness(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Add to the value of HSV and clip it; ``parameters`` is (added,)."""
     (added,) = parameters
     hue, saturation, value = rgb_to_hsv(to_unit(images))

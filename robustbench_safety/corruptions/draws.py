@@ -1,0 +1,142 @@
+"""Random draws for a batch: every image has a stream of its own, so that no other image can change its draws.
+
+Two kinds with one face. NumPy's counter-based Philox makes the draws on a CPU; on another device torch's own
+generator makes them there, because 150,000 normal draws an image take longer on a CPU than all the rest on a
+GPU. The two give different draws of the same law: a record names its stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from robustbench_safety.streams import STREAM, random_stream, stream_key
+
+__all__ = ["Draws", "NumpyDraws", "TorchDraws", "draws_for", "stream_name"]
+
+_Shape = Sequence[int]
+
+
+class Draws(Protocol):
+    """Draws for N images; every tensor is [N, *shape] on the images' device, row i from image i's stream."""
+
+    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """Return draws of N(0, 1)."""
+
+    def random(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws, uniform in [0, 1)."""
+
+    def integers(self, low: int, high: int, shape: _Shape) -> torch.Tensor:
+        """Return int64 draws, uniform in low, ..., high - 1."""
+
+    def poisson(self, rates: torch.Tensor) -> torch.Tensor:
+        """Return float64 counts [N, *shape], each of the law Poisson(rate)."""
+
+
+class NumpyDraws:
+    """Draws by NumPy, one generator an image.
+
+    Args:
+        generators: N, in the batch's order.
+        device: Where the tensors go.
+    """
+
+    def __init__(self, generators: Sequence[np.random.Generator], device: torch.device) -> None:
+        self._generators, self._device = generators, device
+
+    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """Return draws of N(0, 1)."""
+        wide = dtype == torch.float64
+        rows = np.empty((len(self._generators), *shape), dtype=np.float64 if wide else np.float32)
+        for row, generator in zip(rows, self._generators, strict=True):
+            generator.standard_normal(dtype=np.float64 if wide else np.float32, out=row)
+        return torch.from_numpy(rows).to(self._device)
+
+    def random(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws, uniform in [0, 1)."""
+        rows = np.empty((len(self._generators), *shape))
+        for row, generator in zip(rows, self._generators, strict=True):
+            generator.random(out=row)
+        return torch.from_numpy(rows).to(self._device)
+
+    def integers(self, low: int, high: int, shape: _Shape) -> torch.Tensor:
+        """Return int64 draws, uniform in low, ..., high - 1."""
+        rows = [generator.integers(low, high, size=tuple(shape)) for generator in self._generators]
+        return torch.from_numpy(np.stack(rows)).to(self._device)
+
+    def poisson(self, rates: torch.Tensor) -> torch.Tensor:
+        """Return float64 counts, each of the law Poisson(rate)."""
+        # The law depends on the pixel, so the counts are drawn where NumPy is.
+        given = rates.cpu().numpy()
+        rows = np.empty(given.shape)
+        for row, rate, generator in zip(rows, given, self._generators, strict=True):
+            row[:] = generator.poisson(rate)
+        return torch.from_numpy(rows).to(rates.device)
+
+
+class TorchDraws:
+    """Draws by torch on a device of its own, one generator an image.
+
+    Args:
+        generators: N, in the batch's order, of the device ``device``.
+        device: Where the draws are made.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], device: torch.device) -> None:
+        self._generators, self._device = generators, device
+
+    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """Return draws of N(0, 1)."""
+        rows = torch.empty((len(self._generators), *shape), dtype=dtype, device=self._device)
+        for row, generator in zip(rows, self._generators, strict=True):
+            row.normal_(generator=generator)
+        return rows
+
+    def random(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws, uniform in [0, 1)."""
+        rows = torch.empty((len(self._generators), *shape), dtype=torch.float64, device=self._device)
+        for row, generator in zip(rows, self._generators, strict=True):
+            row.uniform_(generator=generator)
+        return rows
+
+    def integers(self, low: int, high: int, shape: _Shape) -> torch.Tensor:
+        """Return int64 draws, uniform in low, ..., high - 1."""
+        rows = torch.empty((len(self._generators), *shape), dtype=torch.int64, device=self._device)
+        for row, generator in zip(rows, self._generators, strict=True):
+            row.random_(low, high, generator=generator)
+        return rows
+
+    def poisson(self, rates: torch.Tensor) -> torch.Tensor:
+        """Return float64 counts, each of the law Poisson(rate)."""
+        rows = [
+            torch.poisson(rate, generator=generator)
+            for rate, generator in zip(rates, self._generators, strict=True)
+        ]
+        return torch.stack(rows)
+
+
+def draws_for(seed: int, keys: Sequence[tuple[str | int, ...]], device: torch.device) -> Draws:
+    """Return the draws of N images.
+
+    Args:
+        seed: Of the suite or the caller.
+        keys: N; what each image's draws are for: corruption, severity, sample id.
+        device: Where the images are.
+    """
+    if device.type == "cpu":
+        return NumpyDraws([random_stream(seed, *key) for key in keys], device)
+    generators = []
+    for key in keys:
+        generator = torch.Generator(device)
+        # torch takes a seed of 64 bits, and a negative one for its complement.
+        generator.manual_seed(int.from_bytes(stream_key(seed, *key)[:8], "little") >> 1)
+        generators.append(generator)
+    return TorchDraws(generators, device)
+
+
+def stream_name(device: torch.device) -> str:
+    """Return the name of the stream of a device, as records have it."""
+    return STREAM if device.type == "cpu" else f"torch-{device.type}-1"
