@@ -240,8 +240,9 @@ class GeneratedLayout(Record):
     type: Literal["generated"]
     source: Name
     """Manifest of the clean images."""
-    variant: Literal["cifar"]
-    """Whose parameters: ``cifar`` are those of CIFAR-10-C and CIFAR-10-P for 32 px."""
+    variant: Literal["imagenet", "inception", "tiny", "cifar"]
+    """Whose parameters, and so whose size: 224, 299, 64 and 32 px. Pictures in files are first brought to it
+    as the authors did; the images of a stack must have it."""
 
 
 Layout = Annotated[
