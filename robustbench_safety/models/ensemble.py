@@ -16,9 +16,9 @@ from torch import nn
 from robustbench_safety.errors import ModelError, UsageError
 from robustbench_safety.files import digest_of
 from robustbench_safety.models.classifier import Disagreeing
-from robustbench_safety.models.loading import MODEL_FILE_ENDINGS, load_model
+from robustbench_safety.models.loading import ask, load_asked, names_a_model_file
 from robustbench_safety.models.model import Asked, Built, Model
-from robustbench_safety.records import Combine
+from robustbench_safety.records import Combine, ModelSpec, Preprocessing
 
 __all__ = ["Ensemble", "architectures", "build"]
 
@@ -97,6 +97,10 @@ def build(asked: Asked) -> Built:
     name = asked.file.model
     if asked.checkpoint is not None:
         raise UsageError(f"{name} takes no checkpoint", fix="name each member's in its own model file")
+    if asked.file.head_classes is not None:
+        raise UsageError(
+            f"{name} says head_classes", fix="say it in the model file of each member it is true of"
+        )
     if asked.file.outputs == "probabilities":
         raise UsageError(f"{name} says outputs", fix="say it in the model file of each member it is true of")
     places = _members(asked)
@@ -106,21 +110,19 @@ def build(asked: Asked) -> Built:
             expected="two or more, e.g. ensemble:first.yaml,second.yaml",
             found=str(len(places)),
         )
+    space = asked.label_space or asked.suite_label_space
     members = [
-        load_model(
-            place,
-            label_space=asked.label_space or asked.suite_label_space,
-            trust_pickle=asked.trust.pickle,
-            trust_code=asked.trust.code,
-        )
+        load_asked(*ask(place, checkpoint=None, label_space=space, trust=asked.trust, inside=asked))
         for place in places
     ]
     _require_same(name, members)
     combine = asked.file.combine or _DEFAULT
     first = members[0].spec
+    pixels = first.preprocessing.model_copy(update=_NO_NORMALISATION)
+    _require_stated(asked, first, pixels)
     return Built(
         network=Ensemble([member.network for member in members], combine),
-        preprocessing=first.preprocessing.model_copy(update=_NO_NORMALISATION),
+        preprocessing=pixels,
         label_space=first.label_space,
         weights_digest=digest_of({"members": sorted(member.spec.weights_digest for member in members)}),
         parameters=sum(member.spec.parameters for member in members),
@@ -136,16 +138,29 @@ def _members(asked: Asked) -> list[str | Path]:
     listed = asked.file.members or tuple(part for part in asked.architecture.split(",") if part)
     places: list[str | Path] = []
     for member in listed:
-        if member.endswith(MODEL_FILE_ENDINGS):
+        if names_a_model_file(member):
             places.append(asked.folder / member)
-        elif asked.from_file and member.startswith("python:") and not asked.trust.code:
-            raise UsageError(
-                f"{asked.file.model}: member {member!r} runs code of its own",
-                fix="read that code, then give --trust-code",
-            )
         else:
             places.append(member)
     return places
+
+
+def _require_stated(asked: Asked, first: ModelSpec, pixels: Preprocessing) -> None:
+    """Refuse an ensemble's file that states what its members contradict: it would go before them."""
+    if asked.label_space not in (None, first.label_space):
+        raise ModelError(
+            f"{asked.file.model}: its members speak another label space than it states",
+            expected=f"{asked.label_space}",
+            found=f"{first.label_space} for {first.name}",
+            fix="correct label_space, or the members",
+        )
+    if asked.file.preprocessing not in (None, pixels):
+        raise ModelError(
+            f"{asked.file.model} states a preprocessing that is not its members'",
+            expected="none, or their pixels with mean 0 and std 1: each member normalises for itself",
+            found=f"{asked.file.preprocessing.model_dump(mode='json')}",
+            fix="leave preprocessing out, and state it in the model file of each member",
+        )
 
 
 def _require_same(name: str, members: Sequence[Model]) -> None:

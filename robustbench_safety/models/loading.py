@@ -20,6 +20,8 @@ from robustbench_safety.records import CheckpointInfo, ModelFile, ModelSpec, Tru
 __all__ = ["MODEL_FILE_ENDINGS", "ask", "load_asked", "load_model", "names_a_model_file"]
 
 MODEL_FILE_ENDINGS = (".yaml", ".yml")
+#: Model files within each other: an ensemble's, and its members'.
+_DEEPEST = 8
 #: Fields of a model file that one family alone understands.
 _OF_ONE_FAMILY = {"zero_shot": "clip", "probe": "clip", "members": "ensemble", "combine": "ensemble"}
 
@@ -73,18 +75,32 @@ def load_asked(family: str, asked: Asked) -> Model:
 
 
 def ask(
-    model: str | Path, *, checkpoint: str | Path | None, label_space: str | None, trust: Trust
+    model: str | Path,
+    *,
+    checkpoint: str | Path | None,
+    label_space: str | None,
+    trust: Trust,
+    inside: Asked | None = None,
 ) -> tuple[str, Asked]:
     """Return the family, and what is asked of it.
 
+    Args:
+        model: As :func:`load_model` takes it; so are the next two.
+        checkpoint: Weights.
+        label_space: What the suite speaks.
+        trust: What the user lets run.
+        inside: The ensemble that names it, None for none: what a file names is as foreign as the file.
+
     Raises:
-        UsageError: ``model`` is malformed, or a field is for another family.
+        UsageError: ``model`` is malformed, needs to be trusted or names itself, or a field is for another
+            family.
         FileFormatError: The model file does not hold what it should.
         CheckpointError: There is no such checkpoint.
     """
     path = Path(model)
     is_file = names_a_model_file(model)
     file = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
+    trail = _trail(path if is_file else None, inside)
     family, _, architecture = file.model.partition(":")
     where = f"{path}: model" if is_file else "model"
     if not family or not architecture:
@@ -99,7 +115,8 @@ def ask(
                 found=f"model {file.model}",
                 fix="leave the field out",
             )
-    if is_file and family == "python" and not trust.code:
+    from_file = is_file or (inside is not None and inside.from_file)
+    if from_file and family == "python" and not trust.code:
         raise UsageError(
             f"{where} {file.model!r} runs code of its own", fix="read that code, then give --trust-code"
         )
@@ -111,12 +128,27 @@ def ask(
     return family, Asked(
         architecture=architecture,
         file=file,
-        folder=path.parent if is_file else Path(),
+        folder=path.parent if is_file else inside.folder if inside is not None else Path(),
         checkpoint=weights,
         suite_label_space=label_space,
         trust=trust,
-        from_file=is_file,
+        from_file=from_file,
+        trail=trail,
     )
+
+
+def _trail(file: Path | None, inside: Asked | None) -> tuple[Path, ...]:
+    """Return the model files that lead to a model; refuses one that comes back to itself."""
+    trail = inside.trail if inside is not None else ()
+    if file is None:
+        return trail
+    if file.resolve() in trail:
+        raise UsageError(
+            f"{file} is a member of itself", expected="members that are other models", fix="take it out"
+        )
+    if len(trail) == _DEEPEST:
+        raise UsageError(f"{file}: ensembles lie more than {_DEEPEST} deep", fix="list the members in one")
+    return (*trail, file.resolve())
 
 
 def names_a_model_file(model: str | Path) -> bool:

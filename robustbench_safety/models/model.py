@@ -53,6 +53,8 @@ class Asked:
     trust: Trust = field(default_factory=Trust)
     from_file: bool = False
     """Whether a model file asks: what somebody typed is theirs, what a file says may be a stranger's."""
+    trail: tuple[Path, ...] = ()
+    """Model files that this comes from, the outermost first: an ensemble's members may have files."""
 
     @property
     def label_space(self) -> str | None:

@@ -155,6 +155,53 @@ def test_a_member_of_a_model_file_that_runs_code_needs_trust(tmp_path: Path) -> 
         load_model(f"ensemble:{tmp_path / 'code.yaml'},{tmp_path / 'code.yaml'}")
 
 
+def test_no_ensemble_within_a_model_file_hides_a_member_that_runs_code(tmp_path: Path) -> None:
+    code = "python:tests.golden.tiny:build"
+    path = ensemble_file(tmp_path, f"members: ['ensemble:{code},{code}', {member(tmp_path, 0)}]")
+    with pytest.raises(UsageError, match="runs code of its own; read that code, then give --trust-code"):
+        load_model(path)
+
+
+def test_that_a_member_of_a_model_file_ran_code_is_kept(tmp_path: Path) -> None:
+    code = "python:tests.golden.tiny:build"
+    path = ensemble_file(tmp_path, f"members: ['{code}', '{code}']", "label_space: digits")
+    assert load_model(path, trust_code=True).spec.trusted == ("code",)
+
+
+def test_paths_in_the_members_of_a_model_file_are_relative_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    first, second = member(tmp_path, 0), member(tmp_path, 1)
+    path = ensemble_file(tmp_path, f"members: ['ensemble:{first},{second}', {first}]")
+    assert [len(one.members) for one in load_model(path).spec.members] == [2, 0]
+
+
+def test_an_ensemble_that_names_itself_is_refused(tmp_path: Path) -> None:
+    path = ensemble_file(tmp_path, "members: [other.yaml, other.yaml]")
+    (tmp_path / "other.yaml").write_text("model: ensemble:ensemble.yaml,ensemble.yaml\n")
+    with pytest.raises(UsageError, match=r"ensemble.yaml is a member of itself"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("label_space: cifar-10", "another label space than it states; expected cifar-10; found digits"),
+        ("head_classes: list.txt", "says head_classes"),
+        (
+            "preprocessing: {input_size: [32, 32], resize: null, crop: null, interpolation: bilinear, "
+            "mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}",
+            "states a preprocessing that is not its members'",
+        ),
+    ],
+)
+def test_an_ensemble_cannot_state_what_its_members_contradict(tmp_path: Path, line: str, said: str) -> None:
+    files = ", ".join(member(tmp_path, seed) for seed in range(2))
+    with pytest.raises((ModelError, UsageError), match=said):
+        load_model(ensemble_file(tmp_path, f"members: [{files}]", line))
+
+
 def test_fields_of_an_ensemble_are_refused_for_another_family(tmp_path: Path) -> None:
     name = member(tmp_path, 0, extra="combine: logits\n")
     with pytest.raises(UsageError, match="combine is for the family ensemble"):
