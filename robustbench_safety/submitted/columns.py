@@ -140,7 +140,7 @@ def texts(where: str, name: str, column: pa.Array) -> pa.Array:
     """Return a column of texts as strings, "" for null where it holds labels.
 
     Raises:
-        FileFormatError: One is null, or endless.
+        FileFormatError: One is null, endless, or no text.
     """
     dictionary = column.dictionary if pa.types.is_dictionary(column.type) else column
     longest = pc.max(pc.binary_length(dictionary)).as_py() or 0
@@ -149,6 +149,12 @@ def texts(where: str, name: str, column: pa.Array) -> pa.Array:
             f"{where}: a {name} is too long", expected=f"at most {_LONGEST_TEXT} bytes", found=str(longest)
         )
     plain = column.cast(pa.string())
+    try:
+        plain.validate(full=True)  # Parquet readers take what is no UTF-8 for text
+    except pa.ArrowInvalid as error:
+        raise FileFormatError(
+            f"{where}: column {name} holds what is no text", expected="UTF-8", found=str(error)[:200]
+        ) from error
     if name == "label":
         return plain.fill_null("")
     if plain.null_count:

@@ -6,7 +6,9 @@ all. What is larger is handed in as Parquet.
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -103,10 +105,13 @@ def _check_sizes(where: str, archive: zipfile.ZipFile, entries: Sequence[zipfile
             older = version == (1, 0)
             read = np.lib.format.read_array_header_1_0 if older else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(handle, max_header_size=_LARGEST_HEADER)
-        if dtype.hasobject or dtype.kind not in "Ufiu":
+        # Of a type without width a header of 100 bytes can claim any number of values.
+        if dtype.hasobject or dtype.kind not in "Ufiu" or not dtype.itemsize:
             raise FileFormatError(
                 f"{where}: array {info.filename} is of type {dtype}", expected="texts (U) or numbers"
             )
+        if not all(type(side) is int and 0 <= side <= _LARGEST_ARRAYS for side in shape):
+            raise FileFormatError(f"{where}: array {info.filename} has no shape", found=f"{shape}"[:100])
         claimed = math.prod(shape) * dtype.itemsize
         if not claimed <= info.file_size <= claimed + 2 * _LARGEST_HEADER:
             raise FileFormatError(
@@ -142,10 +147,14 @@ def _column(where: str, name: str, array: NDArray[np.generic], plan: Plan) -> pa
 def _refused(where: str, kind: str) -> Iterator[None]:
     try:
         yield
-    # zipfile raises RuntimeError for what is encrypted, NotImplementedError for a method it does not know.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    # zipfile raises RuntimeError for what is encrypted, NotImplementedError for a method it does not know;
+    # numpy evaluates a header, which raises MemoryError where it nests too deep.
+    except (
+        OSError, ValueError, EOFError, RuntimeError, MemoryError, TypeError, zipfile.BadZipFile, zlib.error,
+        lzma.LZMAError, struct.error,
+    ) as error:  # fmt: skip
         raise FileFormatError(
             f"{where} cannot be read as {kind}",
-            found=" ".join(str(error).split())[:300],
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
             fix="write it again",
         ) from error

@@ -170,6 +170,8 @@ def joined(
     row_labels = np.repeat(samples.labels, frames)
     # Those left out by a limit have a place too: there twice is wrong there too.
     seen = np.zeros(len(known) * frames, dtype=np.bool_)
+    otherwise: list[NDArray[np.int64]] = []
+    first = ""
     out: dict[str, NDArray[np.float32] | NDArray[np.int32]] = {}
     for rows in table.rows(name):
         position = pc.index_in(rows.sample_ids, value_set=known)
@@ -187,10 +189,9 @@ def joined(
             given = np.array(rows.labels.to_pylist(), dtype=object)
             other = needed & (given != right[at])
             if other.any():
-                first = int(np.flatnonzero(other)[0])
-                raise _wrong(
-                    where, "labelled otherwise by the data set", _names(known, at[other]),
-                    f"{right[at[first]]!r}, not {given[first]!r}, for the first")  # fmt: skip
+                row = int(np.flatnonzero(other)[0])
+                first = first or f"{right[at[row]]!r}, not {given[row]!r}, for {known[at[row]]}"
+                otherwise.append(at[other])
         if rows.values is None or not needed.any():
             continue
         place, values = place[needed], rows.values[needed]
@@ -198,6 +199,9 @@ def joined(
             if column not in out:
                 out[column] = np.empty((n * frames, *array.shape[1:]), dtype=array.dtype)
             out[column][place] = array
+    if otherwise:
+        positions = np.concatenate(otherwise)
+        raise _wrong(where, "labelled otherwise by the data set", _names(known, positions), first)
     missing = np.flatnonzero(~seen[: n * frames]) // frames
     if len(missing):
         raise _wrong(
