@@ -37,6 +37,12 @@ def lists(table: Table) -> pa.Table:
     return pa.table(columns | {"logits": pa.array(table["logits"].tolist(), pa.list_(pa.float32()))})
 
 
+def no_text(n: int) -> pa.Array:
+    """Return n strings, as Arrow takes them, of bytes that are no UTF-8."""
+    offsets = pa.py_buffer(np.arange(0, 2 * n + 1, 2, dtype=np.int32))
+    return pa.Array.from_buffers(pa.string(), n, [None, offsets, pa.py_buffer(b"\xff\xfe" * n)])
+
+
 def changed(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, column)
 
@@ -103,6 +109,10 @@ PARQUET: dict[str, tuple[Callable[[Table], pa.Table], str]] = {
     "a number that is not there": (
         lambda t: changed(lists(t), "logits", pa.array([[1.0] * 9 + [None]] * N)),
         "expected finite numbers; found NaN, infinity or nothing",
+    ),
+    "ids that are no text": (
+        lambda t: changed(lists(t), "sample_id", no_text(N)),
+        "column sample_id holds what is no text; expected UTF-8",
     ),
     "no row": (lambda t: lists(t).slice(0, 0), "has no usable number of rows"),
     "a class without a column": (
@@ -212,6 +222,21 @@ def ids(n: int) -> bytes:
     return handle.getvalue()
 
 
+def header(descr: str, shape: str) -> bytes:
+    """Return the start of an npy file whose header is written by hand."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    return np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text
+
+
+def damaged_lzma(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("sample_id.npy", ids(500))
+        archive.writestr("logits.npy", entry((500, 10), bytes(20_000)))
+    content = bytearray(path.read_bytes())
+    content[100:300] = bytes(byte ^ 0x5A for byte in content[100:300])
+    return written(path, bytes(content))
+
+
 NPZ: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an array of objects": (
         lambda path: npz(
@@ -231,6 +256,23 @@ NPZ: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda path: npz({"sample_id": np.array(["a"]), "logits": np.zeros(10)}, path),
         r"array logits has the wrong shape; expected \[N, 10\]; found \[10\]",
     ),
+    "texts without width, in any number": (
+        lambda path: zipped(path, sample_id=header("'<U0'", "(10000000000,)"), logits=entry((2, 10), b"")),
+        "array sample_id.npy is of type <U0; expected texts",
+    ),
+    "a side longer than any": (
+        lambda path: zipped(path, sample_id=header("'<f4'", f"(0, {10**30})"), logits=entry((2, 10), b"")),
+        "array sample_id.npy has no shape",
+    ),
+    "a side that is no number": (
+        lambda path: zipped(path, sample_id=header("'<f4'", "(True,)"), logits=entry((2, 10), b"")),
+        "array sample_id.npy has no shape",
+    ),
+    "a header that nests": (
+        lambda path: zipped(path, sample_id=header("-" * 9000 + "1", "()"), logits=entry((2, 10), b"")),
+        "cannot be read as npz; found MemoryError",
+    ),
+    "damaged LZMA": (damaged_lzma, "cannot be read as npz; found Corrupt input data"),
     "no zip": (lambda path: written(path, b"PK not"), "cannot be read as npz; found"),
     "no array": (lambda path: zipped(path, sample_id=b"x", logits=b"y"), "cannot be read as npz; found"),
 }
