@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,14 @@ from pathlib import Path
 from robustbench_safety.data.base import ArrayReader, Place, Reader
 from robustbench_safety.data.readers import needed_paths, open_stored, wanted_paths
 from robustbench_safety.errors import DataError, FileFormatError, UsageError
-from robustbench_safety.files import locate_resource, read_yaml, reads, resource_names, yaml_fields
+from robustbench_safety.files import (
+    default_data_root,
+    locate_resource,
+    read_yaml,
+    reads,
+    resource_names,
+    yaml_fields,
+)
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset
 from robustbench_safety.records import (
     BuiltinLayout,
@@ -40,10 +46,7 @@ class DataRoot:
     @classmethod
     def default(cls) -> DataRoot:
         """Return ``RBS_DATA``, else a folder in the user's cache."""
-        if named := os.environ.get("RBS_DATA"):
-            return cls(root=Path(named))
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cls(root=cache / "robustbench-safety" / "data")
+        return cls(root=default_data_root())
 
     def folder(self, manifest: DatasetManifest) -> Path:
         """Return the folder of a dataset; it need not exist."""
@@ -146,7 +149,7 @@ class Dataset:
         if isinstance(layout, GeneratedLayout):
             from robustbench_safety.data.generated import GeneratedReader
 
-            return GeneratedReader(self._clean_images(seed), layout, condition, seed=seed)
+            return GeneratedReader(self._clean_images(layout, seed), layout, condition, seed=seed)
         self.check_presence(condition)
         return open_stored(self.place(condition), layout)
 
@@ -154,8 +157,10 @@ class Dataset:
         """Return where a condition's images lie."""
         return Place(manifest=self.manifest, folder=self.folder, condition=condition, classes=self.classes)
 
-    def _clean_images(self, seed: int) -> ArrayReader:
-        """Return the clean images that conditions are made from."""
+    def _clean_images(self, layout: GeneratedLayout, seed: int) -> ArrayReader:
+        """Return the clean images that conditions are made from, pictures in files at the variant's size."""
+        from robustbench_safety.data.source_sizes import SizedReader
+
         source = self.source()
         wrong = f"dataset {self.name} cannot be made from {source.name}"
         fix = "correct the manifest"
@@ -171,11 +176,7 @@ class Dataset:
                     f"{wrong}: {what}", expected=_short(expected), found=_short(found), fix=fix
                 )
         clean = source.open(source.manifest.all_conditions()[0], seed=seed)
-        if not isinstance(clean, ArrayReader):
-            raise DataError(
-                wrong, expected="images of one size", found=f"layout {source.manifest.layout.type}", fix=fix
-            )
-        return clean
+        return clean if isinstance(clean, ArrayReader) else SizedReader(clean, layout.variant)
 
     def check_presence(self, condition: Condition) -> list[Path]:
         """Return the files and folders that a condition is read from, if they are there; nothing is counted.

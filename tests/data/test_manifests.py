@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from robustbench_safety import corruptions
+from robustbench_safety.corruptions.sequence_settings import PUBLISHED_SEQUENCES
+from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
 from robustbench_safety.data import load_dataset, load_manifest
 from robustbench_safety.files import digest_of, resource_names
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset
@@ -44,12 +46,16 @@ def test_the_shipped_manifests_are_these() -> None:
         "cifar-10",
         "cifar-10-c",
         "cifar-10-c-bar",
+        "cifar-10-c-generated",
         "cifar-10-p",
+        "cifar-10-p-generated",
         "cifar-10.1-v4",
         "cifar-10.1-v6",
         "cifar-100",
         "cifar-100-c",
+        "cifar-100-c-generated",
         "cifar-100-p",
+        "cifar-100-p-generated",
         "cifar-10h",
         "cue-conflict",
         "digits",
@@ -60,6 +66,7 @@ def test_the_shipped_manifests_are_these() -> None:
         "imagenet-a",
         "imagenet-c",
         "imagenet-c-bar",
+        "imagenet-c-generated",
         "imagenet-g-v1",
         "imagenet-o",
         "imagenet-p",
@@ -107,6 +114,7 @@ def test_the_shipped_manifests_are_these() -> None:
         "textures",
         "tiny-imagenet",
         "tiny-imagenet-c",
+        "tiny-imagenet-c-generated",
         "tinyimagenet-crop",
         "tinyimagenet-resize",
     ]
@@ -129,12 +137,16 @@ VERSIONS = {
     "cifar-10": (1, "7f42625c1b47eb4f599b1d8c251ec6b83ffc460db5259dc87c10581f90622797"),
     "cifar-10-c": (1, "312205cefa682e4e03a33ac4caaf1c55c6f8c3825d2f60a606f55cc2c0966238"),
     "cifar-10-c-bar": (1, "bd6e343e6e2bdb670516decd235ada368f597d4fc7d43529d320e7700673dfa3"),
+    "cifar-10-c-generated": (1, "cac8bb09178dc55c7a65d6398952489f41e01828a27750aa2e8e46cb695eeaef"),
     "cifar-10-p": (1, "0f73ae0d1b83e5e2a940a2f5a6eb24f4c66486ff5da730dabf3975c0511f95aa"),
+    "cifar-10-p-generated": (1, "dc054e7227171581ef8030f31601df91d05f34188bc8dc81f4a447aa370468fe"),
     "cifar-10.1-v4": (1, "057df4447f8dff5ac64df8c706a88eb2a59c3c21750aa914e94f3a2ca838e57b"),
     "cifar-10.1-v6": (1, "d683b50139b466f4439dd03e3128de5d37fd8a26d44b4ff67e60b5d0acd4553e"),
     "cifar-100": (1, "52a83ee4349486083f3c0adc7c17d50bc21db9083e4b9e100e3b5c7f3a982849"),
     "cifar-100-c": (1, "45ce43ddf557b5e239c5dc46012f342a1ce82200d63c0598bb7639af539fe4d1"),
+    "cifar-100-c-generated": (1, "44ad399ada215293abef61a18469e8d3e13e96fec2a07bb208cbc3da570e2858"),
     "cifar-100-p": (1, "f41c473a9cdae59b177890703cf05c61d63d14de7c337009bf376a3b3d5757fe"),
+    "cifar-100-p-generated": (1, "603ee1e9ff5b197fbaa8c06645de8eb0e359157c15e77d6e8eeaf6877263d850"),
     "cifar-10h": (1, "d19db7ed8ca9d8a9af162fa68500d22fee1466735835973d4b0709abf34885fd"),
     "cue-conflict": (1, "e28303b7a04ad71b2661cbbf54aa683d94c5ece2868a28c48b877aa2f6257a4e"),
     "digits": (1, "adcb545a7f07d718b6bcc01d2394b000bb529043f3ca7a29b9d57b82ac31bb3e"),
@@ -145,6 +157,7 @@ VERSIONS = {
     "imagenet-a": (1, "2798db71c330db599093e28f818e1cfd2af57a40fbedd49adca7220b6b29309f"),
     "imagenet-c": (1, "67bbb37a9445f6b137cb5a3ebd3f7fb8e63f402f35a0a625b229bc359711b90f"),
     "imagenet-c-bar": (1, "a1d74a272a8edea507affbf471f8b70638cd69935fa8ff154285213662ff2963"),
+    "imagenet-c-generated": (1, "6356c3c0152754e546703eb07f8189e1c08701208c0c403fe341464fe2d3286f"),
     "imagenet-g-v1": (1, "f92b695a892adc721c1338e48fc4e0c9f5ea3e4cbf0d82f23a6e9d282c2adde7"),
     "imagenet-o": (1, "5a7046ab4e5236fb09b1bd2f61dd229a438f120ea19b933b579b03903b35bdbb"),
     "imagenet-p": (1, "2af6d23c4ab8135eb8f5e188a102a33606a24687f427cb58494803bb3d1d0566"),
@@ -192,6 +205,7 @@ VERSIONS = {
     "textures": (1, "c56231a89120b5f1b44e762a88a28a2bb7bc90665bf848938ea8c097565a6f61"),
     "tiny-imagenet": (1, "6dff959098d2dbb4fcd99e0262d0be3368a702881b26597dc8158cb505267301"),
     "tiny-imagenet-c": (1, "903333e421b5af29d9af1bba8f494ebaf94ab85a03d7fa6bb40b352d72d142f1"),
+    "tiny-imagenet-c-generated": (1, "00d303a0c94f0b46d029675ca4f59c730a73a433b49e4c931ef698d8696fccce"),
     "tinyimagenet-crop": (1, "1d2bd82b03ea296834727c00dc61ad0ad02ea2d9421aa5bb1d67ed6f768f3802"),
     "tinyimagenet-resize": (1, "955fb7f3043f4819572070d3288f8a0e0c962fd7b9e64936e6b108ea6c99d9e5"),
 }
@@ -351,7 +365,19 @@ def test_the_textures_names_add_up_to_the_length_of_the_published_list() -> None
     assert 120 * sum(map(len, lines)) == 207_360
 
 
-@pytest.mark.parametrize("name", ["imagenet-c", "cifar-10-c", "cifar-100-c", "tiny-imagenet-c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "imagenet-c",
+        "cifar-10-c",
+        "cifar-100-c",
+        "tiny-imagenet-c",
+        "imagenet-c-generated",
+        "cifar-10-c-generated",
+        "cifar-100-c-generated",
+        "tiny-imagenet-c-generated",
+    ],
+)
 def test_the_published_mean_is_over_the_official_fifteen_in_their_order(name: str) -> None:
     manifest = load_manifest(name)
     assert manifest.headline == OFFICIAL_15
@@ -503,6 +529,37 @@ def test_every_generated_condition_can_be_made(name: str) -> None:
     for condition in dataset.manifest.all_conditions():
         assert condition.name in known[condition.kind]
         assert len(dataset.open(condition, seed=0).sample_ids) == 850
+
+
+GENERATED = [name for name in NAMES if isinstance(load_manifest(name).layout, GeneratedLayout)]
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_dataset_has_parameters_for_every_condition_at_the_size_of_its_variant(name: str) -> None:
+    manifest = load_manifest(name)
+    assert isinstance(manifest.layout, GeneratedLayout)
+    side = SIDES[manifest.layout.variant]
+    assert manifest.image_size == (side, side)
+    # A network of another size takes the crops of ImageNet whole, as it takes those of the files.
+    assert manifest.pre_cropped == (side > 32)
+    for condition in manifest.all_conditions():
+        if condition.kind == "corruption":
+            assert condition.level <= len(SEVERITIES[condition.name][manifest.layout.variant])
+        else:
+            assert condition.name in PUBLISHED_SEQUENCES
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATED if name.endswith("-generated")])
+def test_generated_images_have_their_conditions_in_common_with_the_published_and_their_clean_images(
+    name: str,
+) -> None:
+    made, published = load_manifest(name), load_manifest(name.removesuffix("-generated"))
+    assert isinstance(made.layout, GeneratedLayout)
+    assert (made.conditions, made.headline, made.headline_levels) == (
+        published.conditions, published.headline, published.headline_levels)  # fmt: skip
+    assert (made.samples, made.image_size, made.label_space, made.role) == (
+        published.samples, published.image_size, published.label_space, published.role)  # fmt: skip
+    assert made.companion == made.layout.source == published.companion
 
 
 def test_no_manifest_speaks_of_a_file_outside_its_folder() -> None:
