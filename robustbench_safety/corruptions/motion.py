@@ -1,7 +1,7 @@
 """Motion blur as ImageMagick makes it: every pixel becomes a weighted mean of the pixels on a short line.
 
-Source: ImageMagick 6.9.11-60 (Q16) and 7.1, MotionBlurImage and GetMotionBlurKernel of MagickCore; the
-authors call it through Wand on a PNG. Checked against Debian's ``convert -motion-blur``.
+Source: ImageMagick 6.9.11-60 with 16 bits a value, as Debian has it: MotionBlurImageChannel and
+GetMotionBlurKernel in magick/effect.c. The authors call it through Wand on a PNG.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["motion_blur", "motion_blur_layer"]
 
-#: (rows down, columns right) -> weight.
+#: ImageMagick rounds to 16 bits, and its PNG writer truncates these to 8 (SetImageDepth in coders/png.c): the
+#: level is q // 257 with q = floor(257 * mean + 0.5), which is floor(mean + 0.5 / 257). Some older versions round both
+#: times; which of the two the authors had is not known.
+_HALF_QUANTUM = 0.5 / 257
+
+#: (rows down, columns right), weight.
 _Line = tuple[tuple[tuple[int, int], float], ...]
 
 
@@ -42,8 +47,7 @@ def motion_blur_layer(
         angles: [N], degrees, clockwise from "to the right".
 
     Returns:
-        Same shape, dtype and device; whole grey levels, rounded. ImageMagick rounds to 16 bits and the PNG
-        from these to 8, which together is exactly one rounding, halves up.
+        Same shape, dtype and device; whole grey levels.
     """
     same_line: dict[_Line, list[int]] = defaultdict(list)
     for index, angle in enumerate(angles.tolist()):
@@ -52,7 +56,7 @@ def motion_blur_layer(
     for line, which in same_line.items():
         chosen = torch.tensor(which, device=levels.device)
         blurred[chosen] = _along(levels[chosen], line)
-    return blurred.add_(0.5).floor_()
+    return blurred.add_(_HALF_QUANTUM).floor_()
 
 
 def _line(radius: float, sigma: float, angle: float) -> _Line:
