@@ -1,0 +1,100 @@
+"""Snow, frost, fog and spatter of one image, in the words of the authors' code: what ours are held against.
+
+Every function takes an image uint8 [H, W, 3], the parameters of a severity and a NumPy generator, draws in
+the order of the authors' code, and returns uint8 of the same shape.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import gaussian
+
+__all__ = ["Image", "fog", "frost", "mud", "plasma", "spatter", "water"]
+
+Image = NDArray[np.uint8]
+Layer = NDArray[np.float64]
+Parameters = tuple[float, ...]
+
+FROST = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg")
+
+
+def plasma(side: int, decay: float, rng: np.random.Generator) -> Layer:
+    """Point by point, indices taken round the border."""
+    height: Layer = np.zeros((side, side))
+    step, wibble = side, 100.0
+    while step >= 2:
+        half, n = step // 2, side // step
+
+        def fill(dy: int, dx: int, around: tuple[tuple[int, int], ...]) -> None:
+            noise = wibble * rng.uniform(-wibble, wibble, (n, n))  # noqa: B023
+            for i in range(n):  # noqa: B023
+                for j in range(n):  # noqa: B023
+                    y, x = i * step + dy, j * step + dx  # noqa: B023
+                    four = [height[(y + a) % side, (x + b) % side] for a, b in around]
+                    height[y, x] = sum(four) / 4 + noise[i, j]
+
+        fill(half, half, ((-half, -half), (half, -half), (-half, half), (half, half)))
+        fill(0, half, ((half, 0), (-half, 0), (0, -half), (0, half)))
+        fill(half, 0, ((0, half), (0, -half), (-half, 0), (half, 0)))
+        step, wibble = half, wibble / decay
+    height -= height.min()
+    return np.asarray(height / height.max())
+
+
+def fog(image: Image, parameters: Parameters, rng: np.random.Generator) -> Image:
+    strength, decay, side = parameters
+    x = image / 255.0
+    brightest = x.max()
+    h, w = x.shape[:2]
+    x += strength * plasma(int(side), decay, rng)[:h, :w][..., np.newaxis]
+    return (np.clip(x * brightest / (brightest + strength), 0, 1) * 255).astype(np.uint8)
+
+
+def frost(image: Image, parameters: Parameters, rng: np.random.Generator, folder: Path) -> Image:
+    weight, ice_weight, scale = parameters
+    # randint(n) of the authors is a uniform draw times n, without the fraction.
+    ice = cv2.imread(str(folder / FROST[int(rng.random() * 5)]))
+    assert ice is not None
+    if scale != 1:
+        ice = cv2.resize(ice, (0, 0), fx=scale, fy=scale)
+    h, w = image.shape[:2]
+    y, x = int(rng.random() * (ice.shape[0] - h)), int(rng.random() * (ice.shape[1] - w))
+    ice = ice[y : y + h, x : x + w][..., [2, 1, 0]]
+    return np.clip(weight * image + ice_weight * ice, 0, 255).astype(np.uint8)
+
+
+def spatter(image: Image, parameters: Parameters, rng: np.random.Generator) -> Image:
+    mean, deviation, sigma, threshold, amount, kind = parameters
+    liquid = rng.normal(size=image.shape[:2], loc=mean, scale=deviation)
+    liquid = gaussian(liquid, sigma=sigma)
+    liquid[liquid < threshold] = 0
+    x = np.array(image, dtype=np.float32) / np.float32(255)
+    return water(x, liquid, amount) if kind == 0 else mud(x, liquid, threshold, amount)
+
+
+def water(x: NDArray[np.float32], liquid: Layer, intensity: float) -> Image:
+    levels = (liquid * 255).astype(np.int64).astype(np.uint8)
+    distance = cv2.distanceTransform(255 - cv2.Canny(levels, 50, 150), cv2.DIST_L2, 5)
+    _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)
+    light = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    light = cv2.filter2D(light, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
+    m = cv2.cvtColor(levels * cv2.blur(light, (3, 3)).astype(np.float32), cv2.COLOR_GRAY2BGRA)
+    m /= np.max(m, axis=(0, 1))
+    m *= intensity
+    turquoise = [175 / 255.0 * np.ones_like(m[..., :1]), *2 * [238 / 255.0 * np.ones_like(m[..., :1])]]
+    colour = cv2.cvtColor(np.concatenate(turquoise, axis=2), cv2.COLOR_BGR2BGRA)
+    x = cv2.cvtColor(x, cv2.COLOR_BGR2BGRA)
+    return (cv2.cvtColor(np.clip(x + m * colour, 0, 1), cv2.COLOR_BGRA2BGR) * 255).astype(np.uint8)
+
+
+def mud(x: NDArray[np.float32], liquid: Layer, threshold: float, sigma: float) -> Image:
+    m = gaussian(np.where(liquid > threshold, 1, 0).astype(np.float32), sigma=sigma)
+    m[m < 0.8] = 0
+    brown = np.concatenate([level / 255.0 * np.ones_like(x[..., :1]) for level in (63, 42, 20)], axis=2)
+    brown *= m[..., np.newaxis]
+    x = x * (1 - m[..., np.newaxis])
+    return (np.clip(x + brown, 0, 1) * 255).astype(np.uint8)
