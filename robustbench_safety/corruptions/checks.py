@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ __all__ = [
     "checked_name",
     "checked_sample_ids",
     "checked_seed",
+    "checked_sized",
     "checked_variant",
 ]
 
@@ -51,7 +52,26 @@ def checked_seed(seed: int) -> int:
 
 
 def checked_images(images: NDArray[np.uint8] | torch.Tensor, variant: str) -> torch.Tensor:
-    """Return ``images`` as a tensor uint8 [N, H, W, 3] on the device where they are."""
+    """Return ``images`` as a tensor uint8 [N, H, W, 3] of the variant's size, on their device."""
+    side = SIDES[variant]
+    advice = "choose the variant of this size: parameters of another size make another corruption"
+    return checked_sized(
+        images,
+        expected=f"shape [N, {side}, {side}, 3] for variant {variant!r}",
+        problem=lambda height, width: "" if (height, width) == (side, side) else advice,
+    )
+
+
+def checked_sized(
+    images: NDArray[np.uint8] | torch.Tensor, *, expected: str, problem: Callable[[int, int], str]
+) -> torch.Tensor:
+    """Return ``images`` as a tensor uint8 [N, H, W, 3] on the device where they are.
+
+    Args:
+        images: What was given.
+        expected: Shape that is asked for.
+        problem: From height and width to what to do about them, or to nothing if they are right.
+    """
     if not isinstance(images, np.ndarray | torch.Tensor):
         raise UsageError(
             "images", expected="a NumPy array or a torch tensor", found=f"a {type(images).__name__}"
@@ -64,14 +84,8 @@ def checked_images(images: NDArray[np.uint8] | torch.Tensor, variant: str) -> to
             fix="corrupt the stored 8-bit images, before any scaling or normalisation",
         )
     shape = tuple(images.shape)
-    side = SIDES[variant]
-    if problem := _shape_problem(shape, side):
-        raise UsageError(
-            "images",
-            expected=f"shape [N, {side}, {side}, 3] for variant {variant!r}",
-            found=str(shape),
-            fix=problem,
-        )
+    if advice := _shape_problem(shape) or problem(*shape[1:3]):
+        raise UsageError("images", expected=expected, found=str(shape), fix=advice)
     if isinstance(images, torch.Tensor):
         return images
     # torch shares memory with contiguous writable arrays only; a read-only memory map is copied.
@@ -101,8 +115,8 @@ def _whole(argument: str, value: int) -> int:
         raise UsageError(argument, expected="a whole number", found=repr(value)) from None
 
 
-def _shape_problem(shape: tuple[int, ...], side: int) -> str:
-    """Say what to do about ``shape``, or nothing if it is right."""
+def _shape_problem(shape: tuple[int, ...]) -> str:
+    """Say what to do about ``shape`` if it is not [N, H, W, 3], whatever the size."""
     if len(shape) != 4:
         if len(shape) == 3 and shape[-1] == 3:
             return "add the batch axis: images[None]"
@@ -113,6 +127,4 @@ def _shape_problem(shape: tuple[int, ...], side: int) -> str:
         if shape[1] == 3:
             return "move the channels to the end: images.transpose(0, 2, 3, 1), or permute for a tensor"
         return "convert grey images and images with transparency to RGB"
-    if shape[1:3] != (side, side):
-        return "choose the variant of this size: parameters of another size make another corruption"
     return ""

@@ -1,0 +1,85 @@
+"""Sequences of blur: along a line that turns, towards the middle, and by a Gaussian.
+
+All functions take images uint8 [N, H, W, 3], the settings' parameters, the number of frames and draws,
+and yield the frames, each uint8 [N, H, W, 3] on the same device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.motion import motion_blur_layer
+from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
+from robustbench_safety.corruptions.severities import Parameters
+from robustbench_safety.corruptions.warping import Affine, affine
+
+__all__ = ["gaussian_blur", "motion_blur", "zoom_blur"]
+
+
+def motion_blur(
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
+) -> Iterator[torch.Tensor]:
+    """Yield images blurred along a line that turns; there is no clean frame.
+
+    ``parameters`` is (radius, sigma, frame of angle 0, degrees a frame), the first two in pixels.
+    """
+    radius, sigma, level_frame, degrees = parameters
+    levels = images.float()
+    for frame in range(n_frames):
+        angles = torch.full((len(images),), (frame - level_frame) * degrees, dtype=torch.float64)
+        yield motion_blur_layer(levels, radius, sigma, angles).to(torch.uint8)
+
+
+def zoom_blur(
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
+) -> Iterator[torch.Tensor]:
+    """Yield the clean images, then the mean of all zooms so far.
+
+    In float32, as the authors' torch code is: its last bit decides which flat regions lose a level.
+    ``parameters`` is (growth a frame, half pixels from the middle to the fixed point).
+    """
+    growth, half_pixels = parameters
+    total = to_unit(images, torch.float32)
+    yield images
+    for frame in range(1, n_frames):
+        shrunk = 1.0 / (1 + growth * frame)
+        zoomed = affine(images, Affine(shrunk, 0.0, 0.0, shrunk), off_centre=half_pixels / 2)
+        total += to_unit(zoomed, torch.float32)
+        yield to_bytes(divide(total, frame + 1))
+
+
+def gaussian_blur(
+    images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
+) -> Iterator[torch.Tensor]:
+    """Yield more and more blurred images; there is no clean frame.
+
+    ``parameters`` is (sigma of frame 0, sigma added a frame, sigmas after which the kernel is cut).
+    """
+    first, more, truncate = parameters
+    clean = to_unit(images)
+    for frame in range(n_frames):
+        sigma = first + more * frame
+        yield to_bytes(_smooth(_smooth(clean, 1, sigma, truncate), 2, sigma, truncate))
+
+
+def _smooth(values: torch.Tensor, axis: int, sigma: float, truncate: float) -> torch.Tensor:
+    """Return ``values`` filtered along ``axis`` with a Gaussian; beyond the border its value goes on.
+
+    Terms and their order are those of SciPy's ``gaussian_filter1d``.
+    """
+    reach = int(truncate * sigma + 0.5)
+    weights = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
+    weights /= weights.sum()
+    side = values.shape[axis]
+    index = torch.arange(-reach, side + reach, device=values.device).clamp_(0, side - 1)
+    padded = values.index_select(axis, index)
+    total = values * float(weights[reach])
+    for step in range(reach, 0, -1):
+        before = padded.narrow(axis, reach - step, side)
+        after = padded.narrow(axis, reach + step, side)
+        total.add_((before + after).mul_(float(weights[reach - step])))
+    return total
