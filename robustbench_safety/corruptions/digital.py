@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from robustbench_safety.corruptions.colour import rgb_to_hsv, shades
 from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
-__all__ = ["contrast", "jpeg_compression", "pixelate"]
+__all__ = ["contrast", "jpeg_compression", "pixelate", "saturate"]
 
 
 def contrast(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
@@ -23,6 +24,17 @@ def contrast(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> tor
     # the result meets a whole grey level. The exact mean is 0.08 levels off the golden value of the tests.
     mean = torch.from_numpy(to_unit(images.cpu()).numpy().mean(axis=(1, 2), keepdims=True)).to(images.device)
     return to_bytes(to_unit(images).sub_(mean).mul_(factor).add_(mean))
+
+
+def saturate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
+    """Stretch and shift the saturation of HSV and clip it; ``parameters`` is (factor, added).
+
+    Grey, which has no hue, turns red where something is added: hue 0 is red.
+    """
+    factor, added = parameters
+    hue, saturation, value = rgb_to_hsv(to_unit(images))
+    saturation = saturation.mul_(factor).add_(added).clamp_(0.0, 1.0)
+    return to_bytes(shades(hue, saturation).mul_(value.unsqueeze(-1)))
 
 
 def pixelate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:

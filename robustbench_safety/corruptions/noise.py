@@ -12,7 +12,7 @@ from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
-__all__ = ["gaussian_noise", "impulse_noise", "shot_noise"]
+__all__ = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]
 
 
 def gaussian_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -39,3 +39,11 @@ def impulse_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) ->
     hit, kind = draws.random((2, *images.shape[1:])).unbind(1)
     specks = (kind <= 0.5).to(torch.uint8).mul_(255)
     return torch.where(hit <= share, specks, images)
+
+
+def speckle_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
+    """Add N(0, sigma) times the value itself, so that black stays black; ``parameters`` is (sigma,)."""
+    (sigma,) = parameters
+    clean = to_unit(images)
+    noise = draws.normal(images.shape[1:]).mul_(sigma).mul_(clean)
+    return to_bytes(noise.add_(clean))
