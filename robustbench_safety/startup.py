@@ -19,8 +19,8 @@ CHECKED = 16
 #: By how much two passes over one image may differ, in standard deviations of the logits: what is allowed
 #: between batch sizes and machines, and a hundred times as much where numbers have 8 or 11 bits.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
-#: Rounding in a row of a thousand probabilities.
-_SUM_TOLERANCE = 1e-3
+#: Rounding in a row of a thousand probabilities, and where each of them has 8 or 11 bits.
+_SUM_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.02, "float16": 0.02}
 
 
 def check_first_batch(
@@ -62,7 +62,7 @@ def check_first_batch(
     batches = Batches(batch_size)
     logits = torch.cat(batches.map(run, len(pixels)))
     name = model.spec.name
-    _check_values(name, logits, model, sample_ids)
+    _check_values(name, logits, model, sample_ids, _SUM_TOLERANCE[precision])
     tolerance = _TOLERANCE[precision] * float(logits.std())
     again = torch.cat(batches.map(run, len(pixels)))
     _check_same(
@@ -82,7 +82,9 @@ def check_first_batch(
     )
 
 
-def _check_values(name: str, logits: torch.Tensor, model: Model, sample_ids: Sequence[str]) -> None:
+def _check_values(
+    name: str, logits: torch.Tensor, model: Model, sample_ids: Sequence[str], tolerance: float
+) -> None:
     if logits.ndim != 2 or logits.shape[1] != model.n_classes:
         raise ModelError(
             f"{name} returns another shape on a batch than on one image",
@@ -99,13 +101,25 @@ def _check_values(name: str, logits: torch.Tensor, model: Model, sample_ids: Seq
             fix="check the weights, or run in float32",
         )
     # No guess: what is declared to be logits, and is a distribution in every row, is declared wrongly.
-    sums_to_one = bool(((logits.sum(dim=1) - 1).abs() < _SUM_TOLERANCE).all())
+    sums_to_one = bool(((logits.sum(dim=1) - 1).abs() < tolerance).all())
     if model.spec.outputs == "logits" and sums_to_one and float(logits.min()) >= 0:
         raise ModelError(
             f"{name} returns probabilities",
             expected="logits, as declared",
             found=f"rows of values from {float(logits.min()):.3g} to {float(logits.max()):.3g} that sum to 1",
             fix="write outputs: probabilities in its model file, or return what goes into the softmax",
+        )
+    # The logarithms of probabilities; of a larger head's, those that were selected.
+    totals = logits.exp().sum(dim=1)
+    wrong = totals > 1 + tolerance
+    if model.spec.head_classes is None:
+        wrong |= totals < 1 - tolerance
+    if model.spec.outputs == "probabilities" and bool(wrong.any()):
+        raise ModelError(
+            f"{name} does not return probabilities",
+            expected="rows that sum to 1, as declared",
+            found=f"a row that sums to {float(totals[wrong][0]):.6g}",
+            fix="write outputs: logits in its model file, or return what comes out of the softmax",
         )
 
 

@@ -81,6 +81,21 @@ def test_a_model_that_nobody_should_trust_is_refused_with_the_reason(how: str, c
         check(how)
 
 
+def test_logits_that_are_declared_to_be_probabilities_are_refused() -> None:
+    loaded = load_model("python:tests.golden.tiny:build")
+    spec = loaded.spec.model_copy(update={"outputs": "probabilities"})
+
+    def check_declared(how: str) -> None:
+        bare = Spoilt(loaded.network.network, how)
+        network = Classifier(bare, spec.preprocessing, outputs="probabilities").eval()
+        declared = Model(spec=spec, network=network, n_classes=loaded.n_classes, name="declared")
+        check_first_batch(declared, IMAGES, list("abcde"), CPU, "float32", batch_size=4)
+
+    check_declared("softmax")
+    with pytest.raises(ModelError, match="does not return probabilities; expected rows that sum to 1"):
+        check_declared("nothing")
+
+
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
 def test_pixels_outside_the_range_are_refused(value: float) -> None:
     images = torch.full((2, 32, 32, 3), 0.5)

@@ -159,6 +159,10 @@ def _head(name: str, asked: Asked, network: transformers.PreTrainedModel) -> tup
         return asked.label_space or asked.suite_label_space, Selection(head=None, columns=None)
     id2label = {int(output): label for output, label in (network.config.id2label or {}).items()}
     written = [id2label.get(i, "") for i in range(len(id2label))]
+    if not all(isinstance(label, str) for label in written):
+        raise ModelError(
+            f"hf:{asked.architecture}: a label in id2label of its config.json is no text", expected="names"
+        )
     return select_by_name(written, model=name, declared=asked.label_space, suite=asked.suite_label_space)
 
 

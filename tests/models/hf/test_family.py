@@ -361,6 +361,7 @@ def test_names_that_meet_in_one_are_refused(own_vit: Path) -> None:
         ({"id2label": None}, UsageError, "does not say what its outputs are; .*2 outputs, LABEL_0, LABEL_1"),
         ({"id2label": {"0": "cat", "7": "dog"}}, ModelError, "not the classes of cifar-10 by their names"),
         ({"id2label": 5}, ModelError, "cannot build what"),
+        ({"id2label": {"0": None, "1": ["b"]}}, ModelError, "a label in id2label .* is no text"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_is_wrong_is_refused(
