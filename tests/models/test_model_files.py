@@ -66,6 +66,23 @@ def test_the_written_file_refuses_another_checkpoint_at_its_path(
         load_model(out)
 
 
+def test_trust_in_a_pickle_is_for_the_stated_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the mark is left there
+    marker, path = tmp_path / hostile.MARKER, tmp_path / "model.yaml"
+    file = hostile.saved(tmp_path, {"state_dict": {"a": torch.zeros(1)}, "x": hostile.RunsCommand()})
+    text = f"model: digits:cnn\ncheckpoint: {file.name}\n"
+    path.write_text(f"{text}sha256: {'0' * 64}\n")
+    with pytest.raises(CheckpointError, match="not the one that the model file states"):
+        load_model(path, trust_pickle=True)
+    assert not marker.exists()
+    path.write_text(text)
+    with pytest.raises(CheckpointError):
+        load_model(path, trust_pickle=True)
+    assert marker.exists()  # it would have run
+
+
 def test_the_path_holds_through_links(digits_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
