@@ -49,6 +49,8 @@ _IGNORED = ("__index_level_0__",)
 _LONGEST_TEXT = 1024
 #: By which the probabilities of a row may miss 1.
 _SUM_TOLERANCE = 1e-3
+#: Rows, each of which sums to 1.
+_TOO_MANY_TO_BE_CHANCE = 8
 #: Named in an error.
 _SHOWN = 5
 
@@ -180,9 +182,18 @@ def values_of(where: str, batch: pa.RecordBatch, plan: Plan, sample_ids: pa.Arra
         small = rows.astype(np.float32)
     broken = np.asarray(~np.isfinite(small).all(axis=1))
     _refuse(where, broken, sample_ids, "finite numbers", "NaN, infinity or nothing")
-    if plan.content == "logits":
-        return small
     wide = rows.astype(np.float64)
+    if plan.content == "logits":
+        # As of a network: what is declared to be logits, and is a distribution in every row, is not.
+        one = np.abs(wide.sum(axis=1) - 1) < _SUM_TOLERANCE
+        if len(wide) >= _TOO_MANY_TO_BE_CHANCE and bool(one.all()) and float(wide.min()) >= 0:
+            raise DataError(
+                f"{where}: the logits are probabilities",
+                expected="logits, as the column says",
+                found="rows of values from 0 to 1 that sum to 1",
+                fix="call the column probabilities",
+            )
+        return small
     negative = np.asarray((wide < 0).any(axis=1))
     _refuse(where, negative, sample_ids, "probabilities of at least 0", "a negative one")
     sums = wide.sum(axis=1)

@@ -110,6 +110,10 @@ PARQUET: dict[str, tuple[Callable[[Table], pa.Table], str]] = {
         lambda t: changed(lists(t), "logits", pa.array([[1.0] * 9 + [None]] * N)),
         "expected finite numbers; found NaN, infinity or nothing",
     ),
+    "logits that are probabilities": (
+        lambda t: changed(lists(t), "logits", pa.array([[0.1] * 10] * N)),
+        "the logits are probabilities; expected logits, as the column says",
+    ),
     "ids that are no text": (
         lambda t: changed(lists(t), "sample_id", no_text(N)),
         "column sample_id holds what is no text; expected UTF-8",
