@@ -192,7 +192,7 @@ def release_pages(array: NDArray[np.generic]) -> None:
 def checked_labels(
     where: Path | str, manifest: DatasetManifest, found: NDArray[np.generic], classes: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Return the labels int64 [N], -1 for every image of an out-of-distribution set.
+    """Return the labels int64 [N], -1 for every image of a set whose images belong to no class.
 
     Args:
         where: What is read; for the error.
@@ -203,7 +203,7 @@ def checked_labels(
     Raises:
         DataError: A label lies outside the ``classes``.
     """
-    if manifest.role == "ood":
+    if manifest.role in ("ood", "material"):
         return np.full(len(found), -1, dtype=np.int64)
     lowest, highest = found.min().item(), found.max().item()
     if lowest < 0 or highest >= len(classes):

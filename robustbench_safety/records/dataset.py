@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 ConditionKind = Literal["clean", "corruption", "sequence", "attack", "detector-pass"]
-Role = Literal["clean", "shift", "corruption", "sequence", "ood", "fit", "tune", "labels"]
+Role = Literal["clean", "shift", "corruption", "sequence", "ood", "fit", "tune", "labels", "material"]
+#: Roles of images that may belong to no class.
+_WITHOUT_CLASSES = ("ood", "material")
 #: The wnid for ImageNet, the class name elsewhere. It names a folder, and a line feed ends it in a digest.
 ClassKey = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$")]
 
@@ -102,7 +104,8 @@ class DatasetManifest(Record):
     version: int = Field(ge=1)
     title: str
     role: Role
-    """``labels``: other labels for the images of another dataset."""
+    """``labels``: other labels for the images of another dataset; ``material``: no model is tested on it, a
+    corruption is made of it."""
     layout: Layout
     folder: RelativePath = ""
     """Folder below the data root; empty where nothing lies on disk."""
@@ -112,7 +115,7 @@ class DatasetManifest(Record):
     headline_levels: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Levels of that mean; empty for all."""
     label_space: Name | None
-    """None for a set whose images belong to no class (role ``ood``)."""
+    """None for a set whose images belong to no class (roles ``ood`` and ``material``)."""
     subset: Name | None = None
     """Class subset that the images are drawn from; None for the whole label space."""
     class_map: Name | None = Field(default=None, exclude_if=is_empty)
@@ -154,8 +157,10 @@ class DatasetManifest(Record):
     @model_validator(mode="after")
     def _labels_where_needed(self) -> Self:
         layout = self.layout
-        if self.label_space is None and self.role != "ood":
-            raise ValueError(f"label_space may be null for role 'ood' alone, not for role {self.role!r}")
+        if self.label_space is None and self.role not in _WITHOUT_CLASSES:
+            raise ValueError(
+                f"label_space may be null for roles 'ood' and 'material' alone, not for role {self.role!r}"
+            )
         for name in ("subset", "class_map"):
             if self.label_space is None and getattr(self, name) is not None:
                 raise ValueError(f"a {name} needs the label_space that it is drawn from")
@@ -166,8 +171,10 @@ class DatasetManifest(Record):
                 raise ValueError(
                     "an image_folder needs a label_space: its folders are called after the classes"
                 )
-            if layout.folders == "any" and self.role != "ood":
-                raise ValueError("folders may be 'any' for role 'ood' alone: they say no class")
+            if layout.folders == "any" and self.role not in _WITHOUT_CLASSES:
+                raise ValueError(
+                    "folders may be 'any' for roles 'ood' and 'material' alone: they say no class"
+                )
         if getattr(layout, "labels", "") == "none" and self.role != "ood":
             raise ValueError(f"labels may be 'none' for role 'ood' alone, not for role {self.role!r}")
         if isinstance(layout, RelabelledLayout) != (self.role == "labels"):

@@ -64,7 +64,7 @@ class ImageFolderLayout(Record):
     folders: Literal["key", "number", "any"] = Field(default="key", exclude_if=lambda value: value == "key")
     """What class folders are called after: the class keys; the class's number, written as decimal digits
     (ImageNet-V2, where sorting the names as text would mix the classes up); or ``any``: pictures at any
-    depth, whose folders say nothing (role ``ood``)."""
+    depth, whose folders say nothing (roles ``ood`` and ``material``)."""
     groups: FolderGroups = Field(default_factory=dict, exclude_if=is_empty)
     """Some copies keep a folder level above the path: ``noise/gaussian_noise/1`` for ``gaussian_noise/1``."""
     others: Literal["refuse", "leave"] = Field(default="refuse", exclude_if=lambda value: value == "refuse")

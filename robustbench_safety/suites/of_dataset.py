@@ -23,10 +23,10 @@ def suite_of(dataset: Dataset) -> Suite:
     """Return the suite that measures one dataset.
 
     Raises:
-        UsageError: It has training images or no in-distribution images to be compared with.
+        UsageError: It has no images to test on, or no in-distribution images to be compared with.
     """
     manifest = dataset.manifest
-    if manifest.role in ("fit", "tune"):
+    if manifest.role in ("fit", "tune", "material"):
         raise UsageError(
             f"dataset {manifest.name} has role {manifest.role!r}",
             expected="a dataset that models are tested on",

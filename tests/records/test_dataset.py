@@ -70,7 +70,10 @@ def test_conditions_come_in_the_order_of_the_manifest() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label_space": None}, "label_space may be null for role 'ood' alone, not for role 'clean'"),
+        (
+            {"label_space": None},
+            "label_space may be null for roles 'ood' and 'material' alone, not for role 'clean'",
+        ),
         ({"label_space": None, "role": "ood", "subset": "a"}, "a subset needs the label_space"),
         ({"layout": {"type": "npy", "images": "a"}}, "labels may be left out for role 'ood' alone"),
         (
@@ -99,7 +102,7 @@ def test_conditions_come_in_the_order_of_the_manifest() -> None:
             {"label_space": None, "role": "ood", "layout": ANY, "class_map": "a"},
             "a class_map needs the label_space",
         ),
-        ({"layout": ANY}, "folders may be 'any' for role 'ood' alone"),
+        ({"layout": ANY}, "folders may be 'any' for roles 'ood' and 'material' alone"),
         ({"layout": {**LIST, "label": None, "labels": "none"}}, "labels may be 'none' for role 'ood' alone"),
         ({"layout": RELABELLED}, "role 'labels' and layout 'relabelled' go together"),
         ({"role": "labels"}, "role 'labels' and layout 'relabelled' go together"),

@@ -74,11 +74,18 @@ def fetch_dataset(
         dataset.open(dataset.manifest.all_conditions()[0], seed=0)
         return
     present = [_is_present(dataset, condition) for condition in dataset.manifest.all_conditions()]
-    if all(present):
+    # A folder of pictures is there with the first of them; files that are used as they are can be told apart.
+    if all(present) and all((dataset.folder / file).exists() for file in _single_files(dataset)):
         return
     for archive in dataset.manifest.archives:
         if archive.address is not None:
             yield _fetch(dataset, archive, on_bytes, begun=any(present))
+
+
+def _single_files(dataset: Dataset) -> list[str]:
+    return [
+        archive.file for archive in dataset.manifest.archives if archive.address and archive.unpack_to is None
+    ]
 
 
 def _is_present(dataset: Dataset, condition: Condition) -> bool:

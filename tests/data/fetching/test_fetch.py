@@ -207,3 +207,23 @@ def test_what_the_package_makes_needs_no_fetching(make_dataset: MakeDataset) -> 
     dataset = make_dataset(layout={"type": "builtin", "generator": "digits"}, folder="")
     with pytest.raises(DataError, match="nothing to fetch: the package makes it"):
         list(fetch_dataset(dataset, on_bytes=silent))
+
+
+def test_of_single_pictures_in_one_folder_those_that_are_missing_are_fetched(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    pictures = [b"one", b"two"]
+    with LocalServer(*(Answer(content=picture) for picture in pictures)) as server:
+        archives = [
+            {"file": f"{i}.png", "md5": md5(picture), "address": server.address, "unpack_to": None}
+            for i, picture in enumerate(pictures)
+        ]
+        dataset = make_dataset(
+            layout={"type": "image_folder", "folders": "any"}, role="material", label_space=None, samples=2,
+            archives=archives, classes=())  # fmt: skip
+        next(fetch_dataset(dataset, on_bytes=silent))  # the user breaks it off after the first
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == ["0.png"]
+        server.answers[:] = [Answer(content=pictures[1])]
+        list(fetch_dataset(dataset, on_bytes=silent))
+        assert len(server.asked) == 2
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["0.png", "1.png"]
