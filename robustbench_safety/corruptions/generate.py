@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 
-from robustbench_safety.corruptions import blur, digital, noise, weather
+from robustbench_safety.corruptions import blur, digital, elastic, fog, frost, noise, spatter, weather
 from robustbench_safety.corruptions.checks import (
     checked_images,
     checked_level,
@@ -32,11 +34,18 @@ CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tens
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
     "defocus_blur": blur.defocus_blur,
+    "frost": frost.frost,
+    "fog": fog.fog,
     "brightness": weather.brightness,
     "contrast": digital.contrast,
+    "elastic_transform": elastic.elastic_transform,
     "pixelate": digital.pixelate,
     "jpeg_compression": digital.jpeg_compression,
+    "speckle_noise": noise.speckle_noise,
+    "spatter": spatter.spatter,
+    "saturate": digital.saturate,
 }
+
 
 def corruption_names(variant: str = "cifar") -> tuple[str, ...]:
     """Return the corruptions that ``variant`` has parameters for, in the order of the paper."""
@@ -52,6 +61,7 @@ def corrupt(
     seed: int = 0,
     variant: str = "cifar",
     sample_ids: Sequence[str] | None = None,
+    textures: Path | None = None,
 ) -> Images:
     """Return ``images`` with a common corruption.
 
@@ -67,6 +77,8 @@ def corrupt(
         variant: Set of parameters: "cifar" covers images of 32 by 32 pixels.
         sample_ids: N ids; by default the index, "00000", "00001" and on. Give them whenever the batch is a
             part of a dataset: equal ids get equal noise.
+        textures: Folder of the pictures that frost is made with; by default ``frost-textures`` below the
+            data root, where `rbs data fetch frost-textures` puts them. The other corruptions need none.
 
     Returns:
         Same type, shape and device as ``images``; a new array.
@@ -74,6 +86,8 @@ def corrupt(
     Raises:
         UnknownNameError: No corruption or variant of that name.
         UsageError: Images of another dtype, shape or size; no such severity; ids that do not fit.
+        DataError: The pictures of frost are missing, or others.
+        MissingDependencyError: Spatter without OpenCV, which the extra ``corruptions`` installs.
 
     Source: Hendrycks and Dietterich, ICLR 2019.
 
@@ -89,9 +103,12 @@ def corrupt(
     clean = checked_images(images, variant)
     ids = checked_sample_ids(sample_ids, len(clean))
     seed = checked_seed(seed)
+    make = CORRUPTIONS[name]
+    if name == "frost":
+        make = partial(frost.frost, textures=textures)
     corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
     for part in parts(clean):
         keys = [("corruption", name, severity, key) for key in ids[part]]
         draws = draws_for(seed, keys, clean.device)
-        corrupted[part] = CORRUPTIONS[name](clean[part], rows[severity - 1], draws)
+        corrupted[part] = make(clean[part], rows[severity - 1], draws)
     return like(images, corrupted)

@@ -24,13 +24,22 @@ class GeneratedReader(ArrayReader):
 
     Raises:
         FileFormatError: There is none of that name or level, or not for images of this size.
-        DataError: The source's images are not 8-bit.
+        DataError: The source's images are not 8-bit, or the pictures of frost are missing.
+        MissingDependencyError: A corruption needs a library that is not installed.
     """
 
     def __init__(
-        self, source: ArrayReader, layout: GeneratedLayout, condition: Condition, *, seed: int
+        self,
+        source: ArrayReader,
+        layout: GeneratedLayout,
+        condition: Condition,
+        *,
+        seed: int,
+        textures: Path | None = None,
     ) -> None:
         self._source, self._layout, self._condition, self._seed = source, layout, condition, seed
+        # They can move no number without the generator's version: frost refuses pictures of another sha256.
+        self._textures = textures
         self.sample_ids = source.sample_ids
         self.labels = source.labels
         self._groups = source.groups
@@ -66,7 +75,9 @@ class GeneratedReader(ArrayReader):
         ids = [self.sample_ids[i] for i in indices]
         name, level, variant = self._condition.name, self._condition.level, self._layout.variant
         if self._condition.kind == "corruption":
-            return corruptions.corrupt(images, name, level, seed=self._seed, variant=variant, sample_ids=ids)
+            return corruptions.corrupt(
+                images, name, level, seed=self._seed, variant=variant, sample_ids=ids, textures=self._textures
+            )
         clips = corruptions.sequence(
             images, name, difficulty=level, seed=self._seed, variant=variant, sample_ids=ids
         )

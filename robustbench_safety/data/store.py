@@ -149,7 +149,9 @@ class Dataset:
         if isinstance(layout, GeneratedLayout):
             from robustbench_safety.data.generated import GeneratedReader
 
-            return GeneratedReader(self._clean_images(layout, seed), layout, condition, seed=seed)
+            clean = self._clean_images(layout, seed)
+            textures = self.data.folder(load_manifest("frost-textures"))
+            return GeneratedReader(clean, layout, condition, seed=seed, textures=textures)
         self.check_presence(condition)
         return open_stored(self.place(condition), layout)
 
