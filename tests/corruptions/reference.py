@@ -95,6 +95,6 @@ def elastic(
     ]
     across, down = (field.astype(np.float32)[..., None] for field in fields)
     columns, rows, channels = np.meshgrid(np.arange(x.shape[1]), np.arange(x.shape[0]), np.arange(3))
-    places = [(rows + down).ravel(), (columns + across).ravel(), channels.ravel()]
+    places = np.stack([(rows + down).ravel(), (columns + across).ravel(), channels.ravel()])
     found = ndimage.map_coordinates(x, places, order=1, mode="reflect").reshape(x.shape)
     return _bytes(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,18 +11,34 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robustbench_safety.corruptions import corrupt
+from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
 
-FACTORS = [0.75, 0.5, 0.4, 0.3, 0.15]
-SMALL_SIDES = [30, 28, 27, 24, 20]
-QUALITIES = [80, 65, 58, 50, 40]
+Images = NDArray[np.uint8]
+
+SMALL_SIDES = {
+    "imagenet": [134, 112, 89, 67, 56],
+    "inception": [149, 119, 89, 74, 59],
+    "tiny": [57, 51, 44, 38, 32],
+    "cifar": [30, 28, 27, 24, 20],
+}
+severities = pytest.mark.parametrize("severity", range(1, 6))
+variants = pytest.mark.parametrize("variant", SIDES)
 
 
-@pytest.mark.parametrize("severity", range(1, 6))
-def test_contrast_equals_the_one_image_transcription(photos: NDArray[np.uint8], severity: int) -> None:
-    for image, found in zip(photos, corrupt(photos, "contrast", severity), strict=True):
+@pytest.fixture
+def pictures(photos_of: Callable[[int, int], Images], variant: str) -> Images:
+    side = SIDES[variant]
+    return photos_of(side, 20 if side == 32 else 2)
+
+
+@severities
+@variants
+def test_contrast_equals_the_one_image_transcription(pictures: Images, variant: str, severity: int) -> None:
+    (factor,) = SEVERITIES["contrast"][variant][severity - 1]
+    for image, found in zip(pictures, corrupt(pictures, "contrast", severity, variant=variant), strict=True):
         x = image / 255.0
         means = np.mean(x, axis=(0, 1), keepdims=True)
-        expected = np.clip((x - means) * FACTORS[severity - 1] + means, 0, 1) * 255
+        expected = np.clip((x - means) * factor + means, 0, 1) * 255
         np.testing.assert_array_equal(found, expected.astype(np.uint8))
 
 
@@ -37,31 +54,35 @@ def test_contrast_of_two_levels_is_as_worked_by_hand() -> None:
     assert set(np.unique(result[..., 2])) <= {89, 90}
 
 
-@pytest.mark.parametrize("severity", range(1, 6))
-def test_pixelate_is_two_box_resizes_by_pillow(photos: NDArray[np.uint8], severity: int) -> None:
-    side = SMALL_SIDES[severity - 1]
-    for image, found in zip(photos, corrupt(photos, "pixelate", severity), strict=True):
-        small = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
-        expected = np.asarray(small.resize((32, 32), Image.Resampling.BOX))
+@severities
+@variants
+def test_pixelate_is_two_box_resizes_by_pillow(pictures: Images, variant: str, severity: int) -> None:
+    side, small_side = SIDES[variant], SMALL_SIDES[variant][severity - 1]
+    for image, found in zip(pictures, corrupt(pictures, "pixelate", severity, variant=variant), strict=True):
+        small = Image.fromarray(image).resize((small_side, small_side), Image.Resampling.BOX)
+        expected = np.asarray(small.resize((side, side), Image.Resampling.BOX))
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("severity", range(1, 6))
+@severities
 def test_pixelate_leaves_no_more_rows_than_the_small_picture_has(
     photos: NDArray[np.uint8], severity: int
 ) -> None:
     result = corrupt(photos[:1], "pixelate", severity)[0]
     new_rows = 1 + (result[1:] != result[:-1]).any(axis=(1, 2)).sum()
-    assert new_rows <= SMALL_SIDES[severity - 1]
+    assert new_rows <= SMALL_SIDES["cifar"][severity - 1]
 
 
-@pytest.mark.parametrize("severity", range(1, 6))
+@severities
+@variants
 def test_jpeg_compression_saves_at_its_quality_and_loads_again(
-    photos: NDArray[np.uint8], severity: int
+    pictures: Images, variant: str, severity: int
 ) -> None:
-    for image, found in zip(photos, corrupt(photos, "jpeg_compression", severity), strict=True):
+    (quality,) = SEVERITIES["jpeg_compression"][variant][severity - 1]
+    corrupted = corrupt(pictures, "jpeg_compression", severity, variant=variant)
+    for image, found in zip(pictures, corrupted, strict=True):
         file = io.BytesIO()
-        Image.fromarray(image).save(file, format="JPEG", quality=QUALITIES[severity - 1])
+        Image.fromarray(image).save(file, format="JPEG", quality=int(quality))
         np.testing.assert_array_equal(found, np.asarray(Image.open(file).convert("RGB")))
 
 

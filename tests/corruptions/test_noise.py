@@ -9,32 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from robustbench_safety.corruptions import corrupt
+from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
 from robustbench_safety.streams import random_stream
+from tests.corruptions import reference
 
 Image = NDArray[np.uint8]
 
 SIGMAS = [0.04, 0.06, 0.08, 0.09, 0.10]
 PHOTONS = [500, 250, 100, 75, 50]
 SHARES = [0.01, 0.02, 0.03, 0.05, 0.07]
-
-
-def gaussian(image: Image, severity: int, rng: np.random.Generator) -> Image:
-    noise = rng.normal(size=image.shape, scale=SIGMAS[severity - 1])
-    return (np.clip(image / 255.0 + noise, 0, 1) * 255).astype(np.uint8)
-
-
-def shot(image: Image, severity: int, rng: np.random.Generator) -> Image:
-    photons = PHOTONS[severity - 1]
-    return (np.clip(rng.poisson(image / 255.0 * photons) / photons, 0, 1) * 255).astype(np.uint8)
-
-
-def impulse(image: Image, severity: int, rng: np.random.Generator) -> Image:
-    out = image / 255.0
-    hit = rng.random(image.shape) <= SHARES[severity - 1]
-    salt = rng.random(image.shape) <= 0.5
-    out[hit & salt] = 1
-    out[hit & ~salt] = 0
-    return (np.clip(out, 0, 1) * 255).astype(np.uint8)
+SPECKLES = [0.06, 0.10, 0.12, 0.16, 0.20]
 
 
 def grey(level: int, n: int = 40) -> Image:
@@ -42,16 +26,30 @@ def grey(level: int, n: int = 40) -> Image:
 
 
 @pytest.mark.parametrize("severity", range(1, 6))
+@pytest.mark.parametrize(("variant", "side"), SIDES.items())
 @pytest.mark.parametrize(
-    ("name", "reference"), [("gaussian_noise", gaussian), ("shot_noise", shot), ("impulse_noise", impulse)]
+    ("name", "transcription"),
+    [
+        ("gaussian_noise", reference.gaussian),
+        ("shot_noise", reference.shot),
+        ("impulse_noise", reference.impulse),
+        ("speckle_noise", reference.speckle),
+    ],
 )
 def test_noise_equals_the_one_image_transcription_on_the_same_draws(
-    photos: Image, name: str, reference: Callable[[Image, int, np.random.Generator], Image], severity: int
+    photos_of: Callable[[int, int], Image],
+    name: str,
+    transcription: Callable[[Image, tuple[float, ...], np.random.Generator], Image],
+    variant: str,
+    side: int,
+    severity: int,
 ) -> None:
-    found = corrupt(photos, name, severity, seed=7)
+    photos = photos_of(side, 20 if side == 32 else 2)
+    parameters = SEVERITIES[name][variant][severity - 1]
+    found = corrupt(photos, name, severity, seed=7, variant=variant)
     for index, image in enumerate(photos):
-        expected = reference(image, severity, random_stream(7, "corruption", name, severity, f"{index:05d}"))
-        np.testing.assert_array_equal(found[index], expected)
+        stream = random_stream(7, "corruption", name, severity, f"{index:05d}")
+        np.testing.assert_array_equal(found[index], transcription(image, parameters, stream))
 
 
 @pytest.mark.parametrize("severity", range(1, 6))
@@ -105,3 +103,15 @@ def test_noise_of_two_images_two_severities_and_two_seeds_is_independent() -> No
     ]
     correlation = np.corrcoef(draws)[np.triu_indices(8, 1)]
     assert np.abs(correlation).max() < 4.5 / np.sqrt(3072)
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_speckle_noise_grows_with_the_value_and_leaves_black_black(severity: int) -> None:
+    sigma = SPECKLES[severity - 1]
+    for level in (40, 120):
+        found = corrupt(grey(level), "speckle_noise", severity).astype(np.float64)
+        error = sigma * level / np.sqrt(found.size)
+        # 120 * (1 + 4.5 * 0.2) stays below 255, so clipping is out of sight; truncation costs half a level.
+        assert found.mean() == pytest.approx(level - 0.5, abs=4 * error + 0.02)
+        assert found.std() == pytest.approx(np.sqrt((sigma * level) ** 2 + 1 / 12), rel=0.02)
+    assert not corrupt(grey(0, 2), "speckle_noise", severity).any()

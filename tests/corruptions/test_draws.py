@@ -1,0 +1,133 @@
+"""Draws: their laws, their independence, and that an image's draws are its own, from NumPy and from torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from robustbench_safety.corruptions.draws import Draws, NumpyDraws, TorchDraws, draws_for, stream_name
+from robustbench_safety.streams import random_stream, stream_key
+
+CPU = torch.device("cpu")
+LAWS = ["normal", "random", "integers", "poisson"]
+
+
+def numpy_draws(*names: str) -> Draws:
+    return NumpyDraws([random_stream(0, name) for name in names], CPU)
+
+
+def torch_draws(*names: str) -> Draws:
+    generators = [torch.Generator() for _ in names]
+    for generator, name in zip(generators, names, strict=True):
+        generator.manual_seed(int.from_bytes(stream_key(0, name)[:8], "little") >> 1)
+    return TorchDraws(generators, CPU)
+
+
+def drawn(draws: Draws, law: str, n: int, size: int = 20_000) -> torch.Tensor:
+    match law:
+        case "normal":
+            return draws.normal((size,))
+        case "random":
+            return draws.random((size,))
+        case "integers":
+            return draws.integers(-2, 5, (size,))
+        case _:
+            return draws.poisson(torch.full((n, size), 4.5, dtype=torch.float64))
+
+
+makers = pytest.mark.parametrize("make", [numpy_draws, torch_draws])
+Maker = Callable[..., Draws]
+
+
+@makers
+@pytest.mark.parametrize("law", LAWS)
+def test_an_images_draws_do_not_depend_on_the_batch(make: Maker, law: str) -> None:
+    together = drawn(make("a", "b", "c"), law, 3)
+    for index, name in enumerate("abc"):
+        torch.testing.assert_close(drawn(make(name), law, 1)[0], together[index], rtol=0, atol=0)
+    backwards = drawn(make("c", "b", "a"), law, 3)
+    torch.testing.assert_close(backwards.flip(0), together, rtol=0, atol=0)
+
+
+@makers
+def test_normal_draws_are_of_the_law_that_they_claim(make: Maker) -> None:
+    for dtype in (torch.float32, torch.float64):
+        draws = make("a").normal((20_000,), dtype=dtype)
+        assert draws.dtype == dtype
+        assert stats.kstest(draws[0].numpy(), "norm").pvalue > 1e-3
+
+
+@makers
+def test_uniform_draws_are_of_the_law_that_they_claim(make: Maker) -> None:
+    draws = drawn(make("a"), "random", 1)
+    assert draws.dtype == torch.float64
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    assert stats.kstest(draws[0].numpy(), "uniform").pvalue > 1e-3
+
+
+@makers
+def test_whole_draws_leave_out_the_upper_end_and_are_equally_likely(make: Maker) -> None:
+    draws = drawn(make("a"), "integers", 1)
+    assert draws.dtype == torch.int64
+    values, counts = np.unique(draws.numpy(), return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2, 3, 4]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@makers
+def test_counts_are_of_the_law_of_poisson_each_at_its_own_rate(make: Maker) -> None:
+    rates = torch.tensor([0.0, 0.4, 4.5, 200.0], dtype=torch.float64).repeat(1, 20_000)
+    counts = make("a").poisson(rates).view(20_000, 4).numpy()
+    assert counts.dtype == np.float64
+    assert not counts[:, 0].any()
+    for column, rate in ((1, 0.4), (2, 4.5), (3, 200.0)):
+        found = counts[:, column]
+        # The standard error of a mean is sqrt(rate / n); that of a variance about rate * sqrt(2 / n).
+        assert found.mean() == pytest.approx(rate, abs=4 * np.sqrt(rate / 20_000))
+        assert found.var() == pytest.approx(rate, abs=5 * (rate + 1) * np.sqrt(2 / 20_000))
+        assert stats.chisquare(*_binned(found, rate)).pvalue > 1e-3
+
+
+def _binned(counts: np.ndarray, rate: float) -> tuple[list[float], list[float]]:
+    """Return how many counts lie between deciles of the law, and how many should."""
+    edges = np.unique(stats.poisson(rate).ppf(np.linspace(0.1, 0.9, 9)))
+    below = [0.0, *stats.poisson(rate).cdf(edges), 1.0]
+    found = [0.0, *((counts <= edge).mean() for edge in edges), 1.0]
+    return (np.diff(found) * len(counts)).tolist(), (np.diff(below) * len(counts)).tolist()
+
+
+@makers
+@pytest.mark.parametrize("law", LAWS)
+def test_draws_of_two_images_and_of_two_calls_are_independent(make: Maker, law: str) -> None:
+    draws = make("a", "b")
+    rows = torch.cat([drawn(draws, law, 2), drawn(draws, law, 2)]).double().numpy()
+    correlation = np.corrcoef(rows)[np.triu_indices(4, 1)]
+    assert np.abs(correlation).max() < 4 / np.sqrt(20_000)
+
+
+def test_numpy_makes_the_draws_of_a_cpu_from_the_named_streams() -> None:
+    draws = draws_for(7, [("corruption", "fog", 3, "a"), ("corruption", "fog", 3, "b")], CPU)
+    assert isinstance(draws, NumpyDraws)
+    found = draws.normal((5,))
+    for row, name in zip(found, "ab", strict=True):
+        expected = random_stream(7, "corruption", "fog", 3, name).standard_normal(5)
+        np.testing.assert_array_equal(row.numpy(), expected)
+
+
+def test_a_row_is_what_single_draws_one_after_another_would_be() -> None:
+    # The corruptions draw a whole field at once where the authors draw value after value.
+    whole = numpy_draws("a").random((6,))
+    draws = numpy_draws("a")
+    parts = torch.cat([draws.random((2,)), draws.random((4,))], dim=1)
+    torch.testing.assert_close(whole, parts, rtol=0, atol=0)
+
+
+def test_each_kind_of_device_has_a_stream_of_its_own_name() -> None:
+    names = {stream_name(torch.device(kind)) for kind in ("cpu", "cuda", "mps")}
+    assert len(names) == 3
+    assert stream_name(torch.device("cuda:0")) == stream_name(torch.device("cuda:1"))
