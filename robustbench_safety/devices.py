@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -178,15 +179,24 @@ def describe(
     *,
     tf32: bool = False,
     compiled: bool = False,
+    libraries: Sequence[str] = (),
 ) -> Environment:
-    """Return what a record says of this machine and of how the network runs on it."""
-    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    """Return what a record says of this machine and of how the network runs on it.
+
+    Args:
+        device: Where it runs.
+        precision: In which it runs.
+        batch_size: Images that go through at a time.
+        tf32: Whether float32 products are taken with 10 bits.
+        compiled: Whether torch.compile has translated it.
+        libraries: Packages that it depends on, beside those that every network does.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return Environment(
         package=metadata.version("robustbench-safety"),
         commit=_commit(),
         python=platform.python_version(),
-        libraries=libraries,
+        libraries={name: metadata.version(name) for name in (*_LIBRARIES, *libraries)},
         machine=f"{platform.system()} {platform.machine()}",
         device=str(device),
         device_name=name,

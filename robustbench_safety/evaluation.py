@@ -13,16 +13,17 @@ import torch
 
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.data.label_sets import read_labels
+from robustbench_safety.data.label_sets import missing_labels
 from robustbench_safety.devices import compile_network, describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import DataError, ModelError, UsageError
 from robustbench_safety.files import slugify
 from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.models import Model, load_model
+from robustbench_safety.models.families import libraries_of
 from robustbench_safety.predicting import first_images
 from robustbench_safety.predictions import Predictions, read_predictions
-from robustbench_safety.records import Condition, Precision, RelabelledLayout, RunInfo, ScoreRecord, Suite
+from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import needed_conditions, score_predictions, why_not_shown
 from robustbench_safety.startup import CHECKED, check_first_batch
@@ -254,17 +255,8 @@ def _prepare(
     """Open every condition before the first forward pass."""
     seeded = suite.model_copy(update={"seed": seed})
     jobs: list[Job] = []
-    skipped: list[str] = []
+    skipped = missing_labels([cell.dataset for cell in suite.cells], data, skip_missing=skip_missing)
     not_shown: list[str] = []
-    for name in dict.fromkeys(cell.dataset for cell in suite.cells):
-        dataset = load_dataset(name, data=data)
-        try:
-            if isinstance(dataset.manifest.layout, RelabelledLayout):
-                read_labels(dataset)
-        except DataError as error:
-            if not skip_missing:
-                raise
-            skipped.append(f"{name}: {error}")
     for condition, cells in needed_conditions(seeded, data).items():
         if (reason := why_not_shown(condition, model.spec)) is not None:
             not_shown.append(reason)  # the record says it of every cell
@@ -328,6 +320,13 @@ def _open_run(
         model=model.spec,
         seed=seed,
         limit=limit,
-        environment=describe(place, precision, batch_size, tf32=on.tf32, compiled=on.compiled),
+        environment=describe(
+            place,
+            precision,
+            batch_size,
+            tf32=on.tf32,
+            compiled=on.compiled,
+            libraries=libraries_of(model.spec),
+        ),
     )
     return Run.resume_or_start(folder, info)

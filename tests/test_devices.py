@@ -157,6 +157,11 @@ def test_what_a_record_says_of_the_machine_goes_through_json() -> None:
     assert Environment.model_validate_json(found.model_dump_json()) == found
 
 
+def test_the_libraries_of_a_family_are_described_beside_the_usual_ones() -> None:
+    more = describe(CPU, "float32", 1, libraries=("onnxruntime",)).libraries
+    assert more == describe(CPU, "float32", 1).libraries | {"onnxruntime": metadata.version("onnxruntime")}
+
+
 def test_two_descriptions_of_one_machine_are_equal() -> None:
     assert describe(CPU, "float32", 1) == describe(CPU, "float32", 1)
 

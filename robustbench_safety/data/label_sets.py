@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety.data.readers.npy import open_npy, wrong_array
-from robustbench_safety.data.store import Dataset
+from robustbench_safety.data.store import DataRoot, Dataset, load_dataset
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import file_digest, read_bytes
 from robustbench_safety.labels import load_label_space, right_classes
 from robustbench_safety.records import ClassMap, RelabelledLayout
 
-__all__ = ["Labels", "labels_of", "mapped_labels", "read_labels"]
+__all__ = ["Labels", "labels_of", "mapped_labels", "missing_labels", "read_labels"]
 
 _VALIDATION_NAME = re.compile(r"(?:^|/)ILSVRC2012_val_([0-9]{8})$")
 #: The published real.json has some 400 kilobytes.
@@ -96,6 +96,33 @@ def read_labels(dataset: Dataset) -> Callable[[Sequence[str]], Labels]:
         return Labels(right=right[rows], shares=None if shares is None else shares[rows], digest=digest)
 
     return look_up
+
+
+def missing_labels(datasets: Iterable[str], data: DataRoot, *, skip_missing: bool) -> list[str]:
+    """Read the files of labels that belong to other data sets' samples, before anything is measured.
+
+    Args:
+        datasets: Names; one may stand there twice.
+        data: Data root.
+        skip_missing: Whether a file that is missing or damaged is told rather than raised.
+
+    Returns:
+        ``name: what is wrong`` of each data set without its labels.
+
+    Raises:
+        DataError: There is one, and none may be skipped.
+    """
+    missing: list[str] = []
+    for name in dict.fromkeys(datasets):
+        dataset = load_dataset(name, data=data)
+        try:
+            if isinstance(dataset.manifest.layout, RelabelledLayout):
+                read_labels(dataset)
+        except DataError as error:
+            if not skip_missing:
+                raise
+            missing.append(f"{name}: {error}")
+    return missing
 
 
 def _validation_number(sample_id: str) -> int | None:

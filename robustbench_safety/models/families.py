@@ -9,14 +9,17 @@ from typing import Protocol, cast
 
 from robustbench_safety.errors import MissingDependencyError, UnknownNameError, UsageError
 from robustbench_safety.models.model import Asked, Built
+from robustbench_safety.records import ModelSpec
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "EXTRAS",
     "FAMILIES",
+    "LIBRARIES",
     "Family",
     "family_names",
     "install_command",
+    "libraries_of",
     "load_family",
     "outside_families",
 ]
@@ -38,6 +41,9 @@ FAMILIES = {
 
 #: Name of a family -> the extra of this package that brings its library; the others need none.
 EXTRAS = {"clip": "clip", "hf": "hf", "onnx": "onnx"}
+
+#: Name of a family -> the package beside torch that its logits depend on; a record names its version.
+LIBRARIES = {"clip": "open-clip-torch", "hf": "transformers", "onnx": "onnxruntime"}
 
 #: Where other installed packages name their families.
 ENTRY_POINT_GROUP = "robustbench_safety.models"
@@ -110,6 +116,12 @@ def _ours(name: str) -> Family:
 def install_command(name: str) -> str:
     """Return the command that installs the extra of the family ``name``."""
     return f"uv pip install 'robustbench-safety[{EXTRAS[name]}]'"
+
+
+def libraries_of(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the packages beside torch that a model's logits depend on, its members' included; sorted."""
+    own = {LIBRARIES[spec.family]} if spec.family in LIBRARIES else set()
+    return tuple(sorted(own.union(*(libraries_of(member) for member in spec.members))))
 
 
 def outside_families() -> dict[str, EntryPoint]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
-from robustbench_safety.data.label_sets import read_labels
+from robustbench_safety.data.label_sets import missing_labels
 from robustbench_safety.errors import DataError, ModelError
 from robustbench_safety.files import digest_of, slugify
 from robustbench_safety.jobs import prepare, stored_columns
@@ -24,7 +24,6 @@ from robustbench_safety.records import (
     Environment,
     GeneratedLayout,
     ModelSpec,
-    RelabelledLayout,
     RunInfo,
     Suite,
 )
@@ -79,7 +78,7 @@ def store_submission(
     conditions = [one for one in needed_conditions(seeded, data) if one.kind != "attack"]
     if not conditions:
         raise ModelError(f"nothing of suite {suite.name} can be measured from a file of predictions")
-    unlabelled = _missing_label_files(suite, data, skip_missing=skip_missing)
+    unlabelled = missing_labels([cell.dataset for cell in suite.cells], data, skip_missing=skip_missing)
     needed = [condition.path for condition in conditions]
     with opened_table(submission.path, space.classes, needed) as table:
         names, skipped = _names_in_table(table, submission.path, needed, skip_missing=skip_missing)
@@ -96,21 +95,6 @@ def store_submission(
                     raise
                 skipped.append(f"{condition.path}: {error}")
     return run, unlabelled + skipped
-
-
-def _missing_label_files(suite: Suite, data: DataRoot, *, skip_missing: bool) -> list[str]:
-    """Read the files of labels that belong to other data sets' samples; return what is missing."""
-    missing = []
-    for name in dict.fromkeys(cell.dataset for cell in suite.cells):
-        dataset = load_dataset(name, data=data)
-        try:
-            if isinstance(dataset.manifest.layout, RelabelledLayout):
-                read_labels(dataset)
-        except DataError as error:
-            if not skip_missing:
-                raise
-            missing.append(f"{name}: {error}")
-    return missing
 
 
 class _NobodyCanTellError(DataError):

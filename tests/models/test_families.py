@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from robustbench_safety.errors import MissingDependencyError, UnknownNameError, UsageError
 from robustbench_safety.models import families
-from robustbench_safety.models.families import FAMILIES, family_names, load_family
+from robustbench_safety.models.families import FAMILIES, family_names, libraries_of, load_family
+from robustbench_safety.records import ModelSpec
 
 
 def outside(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -52,6 +55,15 @@ def test_an_entry_point_that_is_no_family_is_refused(monkeypatch: pytest.MonkeyP
     outside(monkeypatch, "json")
     with pytest.raises(UsageError, match="functions build and architectures"):
         load_family("elsewhere")
+
+
+def test_the_libraries_of_an_ensemble_are_those_of_its_members() -> None:
+    def spec(family: str, *members: ModelSpec) -> ModelSpec:
+        return cast(ModelSpec, SimpleNamespace(family=family, members=members))
+
+    members = [spec(name) for name in ("onnx", "timm", "clip")]
+    assert libraries_of(spec("ensemble", *members)) == ("onnxruntime", "open-clip-torch")
+    assert libraries_of(members[1]) == ()
 
 
 def test_loading_the_table_imports_no_family() -> None:
