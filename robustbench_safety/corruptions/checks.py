@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Sequence
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustbench_safety.corruptions.jpeg import SavedAs
 from robustbench_safety.corruptions.severities import SIDES
 from robustbench_safety.errors import UnknownNameError, UsageError
 
@@ -17,6 +19,7 @@ __all__ = [
     "checked_level",
     "checked_name",
     "checked_sample_ids",
+    "checked_saving",
     "checked_seed",
     "checked_sized",
     "checked_variant",
@@ -49,6 +52,11 @@ def checked_level(argument: str, level: int, highest: int, *, of: str) -> int:
 def checked_seed(seed: int) -> int:
     """Return ``seed`` as a plain int."""
     return _whole("seed", seed)
+
+
+def checked_saving(saved_as: str) -> str:
+    """Return ``saved_as`` if it is a way to keep corrupted images."""
+    return checked_name("way of saving", saved_as, get_args(SavedAs))
 
 
 def checked_images(images: NDArray[np.uint8] | torch.Tensor, variant: str) -> torch.Tensor:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-
-import numpy as np
 import torch
 from PIL import Image
 
 from robustbench_safety.corruptions.colour import rgb_to_hsv, shades
 from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.jpeg import each_picture, jpeg_round_trip
 from robustbench_safety.corruptions.pixels import to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
@@ -48,27 +45,10 @@ def pixelate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> tor
         box = Image.Resampling.BOX
         return image.resize((small, small), box).resize((side, side), box)
 
-    return _each(images, shrink_and_enlarge)
+    return each_picture(images, shrink_and_enlarge)
 
 
 def jpeg_compression(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
-    """Save as JPEG by Pillow and load again; ``parameters`` is (quality,).
-
-    The pixels depend on the JPEG library that Pillow was built with, by a few tenths of a grey level.
-    """
+    """Save as JPEG by Pillow and load again; ``parameters`` is (quality,)."""
     (quality,) = parameters
-
-    def save_and_load(image: Image.Image) -> Image.Image:
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=int(quality))
-        return Image.open(file, formats=("JPEG",))
-
-    return _each(images, save_and_load)
-
-
-def _each(images: torch.Tensor, change: Callable[[Image.Image], Image.Image]) -> torch.Tensor:
-    """Apply ``change`` to the images one by one, on the CPU."""
-    changed = np.empty(images.shape, dtype=np.uint8)
-    for row, image in zip(changed, images.cpu().numpy(), strict=True):
-        row[:] = change(Image.fromarray(image))
-    return torch.from_numpy(changed).to(images.device)
+    return jpeg_round_trip(images, int(quality))

@@ -14,10 +14,12 @@ from robustbench_safety.corruptions.checks import (
     checked_level,
     checked_name,
     checked_sample_ids,
+    checked_saving,
     checked_seed,
     checked_variant,
 )
 from robustbench_safety.corruptions.draws import Draws, draws_for
+from robustbench_safety.corruptions.jpeg import SAVED_QUALITY, SavedAs, jpeg_round_trip
 from robustbench_safety.corruptions.parts import Images, like, parts
 from robustbench_safety.corruptions.severities import SEVERITIES, Parameters
 
@@ -61,6 +63,7 @@ def corrupt(
     seed: int = 0,
     variant: str = "cifar",
     sample_ids: Sequence[str] | None = None,
+    saved_as: SavedAs = "array",
     textures: Path | None = None,
 ) -> Images:
     """Return ``images`` with a common corruption.
@@ -77,6 +80,8 @@ def corrupt(
         variant: Set of parameters: "cifar" covers images of 32 by 32 pixels.
         sample_ids: N ids; by default the index, "00000", "00001" and on. Give them whenever the batch is a
             part of a dataset: equal ids get equal noise.
+        saved_as: "jpeg85" ends with the way through a JPEG file of quality 85, which the published images of
+            all sizes but CIFAR's went; "array" leaves it out, as for images that are yet to be saved.
         textures: Folder of the pictures that frost is made with; by default ``frost-textures`` below the
             data root, where `rbs data fetch frost-textures` puts them. The other corruptions need none.
 
@@ -103,6 +108,7 @@ def corrupt(
     clean = checked_images(images, variant)
     ids = checked_sample_ids(sample_ids, len(clean))
     seed = checked_seed(seed)
+    through_jpeg = checked_saving(saved_as) == "jpeg85"
     make = CORRUPTIONS[name]
     if name == "frost":
         make = partial(frost.frost, textures=textures)
@@ -110,5 +116,6 @@ def corrupt(
     for part in parts(clean):
         keys = [("corruption", name, severity, key) for key in ids[part]]
         draws = draws_for(seed, keys, clean.device)
-        corrupted[part] = make(clean[part], rows[severity - 1], draws)
+        made = make(clean[part], rows[severity - 1], draws)
+        corrupted[part] = jpeg_round_trip(made, SAVED_QUALITY) if through_jpeg else made
     return like(images, corrupted)

@@ -47,6 +47,10 @@ class GeneratedReader(ArrayReader):
         self.decoder = source.decoder
         try:
             if condition.kind == "sequence":
+                if layout.saved_as != "array":
+                    raise UsageError(
+                        "saved_as of a sequence", expected="array: clips are no JPEGs", found=layout.saved_as
+                    )
                 self.frames = corruptions.n_frames(condition.name, variant=layout.variant)
             # Making the first image tells now what would else be told in the middle of a run.
             first = np.zeros(1, dtype=np.int64)
@@ -76,7 +80,14 @@ class GeneratedReader(ArrayReader):
         name, level, variant = self._condition.name, self._condition.level, self._layout.variant
         if self._condition.kind == "corruption":
             return corruptions.corrupt(
-                images, name, level, seed=self._seed, variant=variant, sample_ids=ids, textures=self._textures
+                images,
+                name,
+                level,
+                seed=self._seed,
+                variant=variant,
+                sample_ids=ids,
+                saved_as=self._layout.saved_as,
+                textures=self._textures,
             )
         clips = corruptions.sequence(
             images, name, difficulty=level, seed=self._seed, variant=variant, sample_ids=ids
@@ -93,6 +104,7 @@ class GeneratedReader(ArrayReader):
 
     def finish_digest(self, digest: str) -> str:
         """Return the digest over the clean images' and everything that the corruption depends on."""
+        saving = {} if self._layout.saved_as == "array" else {"saved_as": self._layout.saved_as}
         return digest_of(
             {
                 "source": self._source.finish_digest(digest),
@@ -102,6 +114,7 @@ class GeneratedReader(ArrayReader):
                 "stream": STREAM,
                 "seed": self._seed,
                 "condition": self._condition.model_dump(mode="json"),
+                **saving,
             }
         )
 

@@ -243,6 +243,9 @@ class GeneratedLayout(Record):
     variant: Literal["imagenet", "inception", "tiny", "cifar"]
     """Whose parameters, and so whose size: 224, 299, 64 and 32 px. Pictures in files are first brought to it
     as the authors did; the images of a stack must have it."""
+    saved_as: Literal["array", "jpeg85"] = Field(default="array", exclude_if=lambda value: value == "array")
+    """``jpeg85``: corruptions end with the way through a JPEG file of quality 85 that the published images of
+    all variants but ``cifar`` went. ``array``: they do not. Sequences are never JPEG."""
 
 
 Layout = Annotated[

@@ -89,6 +89,27 @@ def test_the_digest_covers_source_condition_seed_and_the_generator_s_version(
     assert len(set(digests)) == len(digests)
 
 
+def test_images_that_went_through_jpeg_are_others_and_have_another_digest() -> None:
+    clean, plain = DigitsReader("tune"), reader_of("corruption", "contrast", 3)
+    condition = Condition(dataset="mine", kind="corruption", name="contrast", level=3)
+    layout = LAYOUT.model_copy(update={"saved_as": "jpeg85"})
+    saved = GeneratedReader(clean, layout, condition, seed=0)
+    indices = np.arange(3)
+    images = clean.block(indices, clean.stored(indices))
+    ids = list(clean.sample_ids[:3])
+    expected = corruptions.corrupt(images, "contrast", 3, sample_ids=ids, saved_as="jpeg85")
+    assert np.array_equal(saved.block(indices, saved.stored(indices)), expected)
+    assert not np.array_equal(plain.block(indices, plain.stored(indices)), expected)
+    assert digest(saved) != digest(plain)
+
+
+def test_a_sequence_through_jpeg_is_refused_on_opening() -> None:
+    condition = Condition(dataset="mine", kind="sequence", name="rotate", level=1)
+    layout = LAYOUT.model_copy(update={"saved_as": "jpeg85"})
+    with pytest.raises(FileFormatError, match="saved_as of a sequence; expected array: clips are no JPEGs"):
+        GeneratedReader(DigitsReader("tune"), layout, condition, seed=0)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "level", "message"),
     [
