@@ -16,9 +16,9 @@ from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["motion_blur", "motion_blur_layer"]
 
-#: ImageMagick rounds to 16 bits, and its PNG writer truncates these to 8 (SetImageDepth in coders/png.c): the
-#: level is q // 257 with q = floor(257 * mean + 0.5), which is floor(mean + 0.5 / 257). Some older versions round both
-#: times; which of the two the authors had is not known.
+#: ImageMagick rounds to 16 bits and its PNG writer (SetImageDepth in coders/png.c) truncates these to 8: the
+#: level is q // 257 with q = floor(257 * mean + 0.5), hence floor(mean + 0.5 / 257). Older versions round
+#: both times; which the authors had is not known.
 _HALF_QUANTUM = 0.5 / 257
 
 #: (rows down, columns right), weight.
