@@ -8,7 +8,19 @@ from pathlib import Path
 
 import torch
 
-from robustbench_safety.corruptions import blur, digital, elastic, fog, frost, noise, spatter, weather
+from robustbench_safety.corruptions import (
+    blur,
+    digital,
+    elastic,
+    fog,
+    frost,
+    glass,
+    motion,
+    noise,
+    spatter,
+    weather,
+    zoom,
+)
 from robustbench_safety.corruptions.checks import (
     checked_images,
     checked_level,
@@ -36,6 +48,9 @@ CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tens
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
     "defocus_blur": blur.defocus_blur,
+    "glass_blur": glass.glass_blur,
+    "motion_blur": motion.motion_blur,
+    "zoom_blur": zoom.zoom_blur,
     "frost": frost.frost,
     "fog": fog.fog,
     "brightness": weather.brightness,
@@ -44,6 +59,7 @@ CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tens
     "pixelate": digital.pixelate,
     "jpeg_compression": digital.jpeg_compression,
     "speckle_noise": noise.speckle_noise,
+    "gaussian_blur": blur.gaussian_blur,
     "spatter": spatter.spatter,
     "saturate": digital.saturate,
 }
