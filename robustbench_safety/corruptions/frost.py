@@ -22,7 +22,7 @@ from robustbench_safety.corruptions.severities import Parameters
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import default_data_root, read_bytes
 
-__all__ = ["DATASET", "TEXTURES", "frost", "load_texture"]
+__all__ = ["DATASET", "TEXTURES", "frost", "load_texture", "scaled"]
 
 #: Name of the manifest, and of the folder below the data root.
 DATASET = "frost-textures"
@@ -103,7 +103,7 @@ def _below(share: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
 
 @functools.cache
 def _packed(folder: Path, scale: float, device: torch.device) -> _Packed:
-    pictures = [_scaled(load_texture(folder, name), scale) for name in _USED]
+    pictures = [scaled(load_texture(folder, name), scale) for name in _USED]
     sizes = torch.tensor([picture.shape for picture in pictures], device=device)
     counts = sizes.prod(1)
     values = torch.from_numpy(np.concatenate([picture.ravel() for picture in pictures])).to(device)
@@ -131,7 +131,7 @@ def load_texture(folder: Path, name: str) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def _scaled(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def scaled(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """Resize by ``scale`` as ``cv2.resize(picture, (0, 0), fx=scale, fy=scale)`` does, to the bit.
 
     Bilinear without a filter against aliasing, in OpenCV's whole numbers: weights in 2048ths, four bits of

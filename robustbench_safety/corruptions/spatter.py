@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.gaussian import gaussian_filter
 from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 from robustbench_safety.errors import MissingDependencyError
 
-__all__ = ["spatter"]
+__all__ = ["opencv_module", "spatter", "with_water"]
 
 #: RGB, the authors' pale turquoise and mud brown.
 _WATER = (175, 238, 238)
@@ -44,20 +45,23 @@ def spatter(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch
         MissingDependencyError: OpenCV is not installed.
     """
     mean, deviation, sigma, threshold, amount, kind = parameters
-    opencv = _opencv()
+    opencv = opencv_module()
     field = draws.normal(images.shape[1:3]).mul_(deviation).add_(mean)
-    liquid = _blurred(field, sigma)
+    liquid = gaussian_filter(field, sigma)
     if kind == 0:
-        return _with_water(images, liquid.masked_fill_(liquid < threshold, 0.0), amount, opencv)
+        return with_water(images, liquid.masked_fill_(liquid < threshold, 0.0), amount, opencv)
     return _with_mud(images, liquid > threshold, amount)
 
 
-def _with_water(
+def with_water(
     images: torch.Tensor, liquid: torch.Tensor, intensity: float, opencv: ModuleType
 ) -> torch.Tensor:
-    """Add water where ``liquid``, float64 [N, H, W], is not 0; made on the CPU, an image at a time."""
+    """Add water where ``liquid``, float64 [N, H, W], is not 0: uint8 [N, H, W, 3], as ``images``.
+
+    How the drops shine is worked out on the CPU, an image at a time.
+    """
     # A slip of the authors that is kept: the rare liquid of 256 levels and more begins again at 0.
-    levels = liquid.mul_(255.0).to(torch.int32).bitwise_and_(255).to(torch.uint8)
+    levels = liquid.mul(255.0).to(torch.int32).bitwise_and_(255).to(torch.uint8)
     light = np.stack([_light(one, opencv) for one in levels.cpu().numpy()])
     drops = levels.to(torch.float32).mul_(torch.from_numpy(light).to(levels.device))
     # Without any drop the authors' code divides 0 by 0, which was not met in 10,000 images: that image stays.
@@ -77,7 +81,7 @@ def _light(liquid: NDArray[np.uint8], opencv: ModuleType) -> NDArray[np.float32]
 
 def _with_mud(images: torch.Tensor, liquid: torch.Tensor, sigma: float) -> torch.Tensor:
     """Cover with mud where ``liquid``, bool [N, H, W], is; its edges are blurred by ``sigma`` pixels."""
-    mud = _blurred(liquid.double(), sigma).float()
+    mud = gaussian_filter(liquid.double(), sigma).float()
     mud.masked_fill_(mud < _THINNEST, 0.0)
     seen = to_unit(images, torch.float32).mul_((1 - mud).unsqueeze(-1))
     return to_bytes(seen.add_(_coloured(mud, _MUD)))
@@ -88,23 +92,8 @@ def _coloured(layer: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor
     return layer.unsqueeze(-1) * divide(torch.tensor(colour, dtype=torch.float64), 255.0).to(layer)
 
 
-def _blurred(layer: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur ``layer``, float64 [N, H, W], as scikit-image does: cut at 4 sigma, the edge repeated."""
-    reach = int(4 * sigma + 0.5)
-    taps = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
-    weights = (taps / taps.sum())[reach:].tolist()
-    for axis in (1, 2):
-        side = layer.shape[axis]
-        index = torch.arange(-reach, side + reach, device=layer.device).clamp_(0, side - 1)
-        padded = layer.index_select(axis, index)
-        layer = padded.narrow(axis, reach, side) * weights[0]
-        for distance, weight in enumerate(weights[1:], start=1):
-            before, behind = (padded.narrow(axis, reach + step, side) for step in (-distance, distance))
-            layer.add_((before + behind).mul_(weight))
-    return layer
-
-
-def _opencv() -> ModuleType:
+def opencv_module() -> ModuleType:
+    """Return OpenCV, or say how to install it."""
     # Its edges, distances and histograms are the specification.
     try:
         return importlib.import_module("cv2")

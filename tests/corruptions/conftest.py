@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,21 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 
 Images = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def textures(shared: Path) -> Path:
+    """Return the folder of the pictures that frost is made of; without them the test is skipped."""
+    return shared / "data" / "samples" / "frost"
+
+
+@pytest.fixture(autouse=True)
+def _data_root(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make the user's own data root unseen, and let frost find its pictures where a test is about frost."""
+    monkeypatch.setenv("RBS_DATA", str(tmp_path))
+    arguments = getattr(request.node, "callspec", None)
+    if arguments is not None and arguments.params.get("name") == "frost":
+        (tmp_path / "frost-textures").symlink_to(request.getfixturevalue("textures"))
 
 
 @pytest.fixture(scope="session")

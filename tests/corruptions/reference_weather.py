@@ -6,20 +6,62 @@ the order of the authors' code, and returns uint8 of the same shape.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.filters import gaussian
 
-__all__ = ["Image", "fog", "frost", "mud", "plasma", "spatter", "water"]
+from robustbench_safety.corruptions import corrupt
+from robustbench_safety.corruptions.severities import SEVERITIES
+from robustbench_safety.streams import random_stream
+
+__all__ = [
+    "CELLS",
+    "Image",
+    "differences",
+    "fog",
+    "frost",
+    "mud",
+    "plasma",
+    "snow",
+    "spatter",
+    "water",
+]
 
 Image = NDArray[np.uint8]
 Layer = NDArray[np.float64]
+Picture = NDArray[np.float32]
 Parameters = tuple[float, ...]
 
+#: Variants and severities to compare at; the inception variant differs from imagenet in its numbers alone.
+CELLS = [
+    *((variant, severity) for variant in ("cifar", "tiny", "imagenet") for severity in range(1, 6)),
+    ("inception", 2),
+    ("inception", 5),
+]
+
 FROST = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg")
+
+
+def differences(
+    images: Image,
+    name: str,
+    severity: int,
+    variant: str,
+    made: Callable[[Image, Parameters, np.random.Generator], Image],
+    **options: Any,
+) -> NDArray[np.int64]:
+    """Return how far ``corrupt`` is from images ``made`` one by one with the same draws: [N, H, W, 3]."""
+    found = corrupt(images, name, severity, seed=7, variant=variant, **options)
+    parameters = SEVERITIES[name][variant][severity - 1]
+    streams = [random_stream(7, "corruption", name, severity, f"{index:05d}") for index in range(len(images))]
+    expected = [made(image, parameters, rng) for image, rng in zip(images, streams, strict=True)]
+    return np.abs(found.astype(np.int64) - np.stack(expected))
 
 
 def plasma(side: int, decay: float, rng: np.random.Generator) -> Layer:
@@ -45,13 +87,40 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> Layer:
     return np.asarray(height / height.max())
 
 
+def zoomed(layer: Layer, factor: float) -> Layer:
+    side = len(layer)
+    crop = int(np.ceil(side / factor))
+    top = (side - crop) // 2
+    enlarged = ndimage.zoom(layer[top : top + crop, top : top + crop], (factor, factor), order=1)
+    trim = (len(enlarged) - side) // 2
+    return np.asarray(enlarged[trim : trim + side, trim : trim + side])
+
+
+def snow(
+    image: Image,
+    parameters: Parameters,
+    rng: np.random.Generator,
+    blurred: Callable[[Image, float, float, float], Image],
+) -> Image:
+    """The layer of grey levels goes through ``blurred`` with radius, sigma and angle: ImageMagick's part."""
+    mean, deviation, zoom, threshold, radius, sigma, share = parameters
+    x = np.array(image, dtype=np.float32) / np.float32(255)
+    layer = zoomed(rng.normal(size=x.shape[:2], loc=mean, scale=deviation), zoom)
+    layer[layer < threshold] = 0
+    levels = (np.clip(layer, 0, 1) * 255).astype(np.uint8)
+    flakes = blurred(levels, radius, sigma, rng.uniform(-135, -45))[..., np.newaxis] / 255.0
+    light = cv2.cvtColor(x, cv2.COLOR_RGB2GRAY)[..., np.newaxis] * 1.5 + 0.5
+    x = share * x + (1 - share) * np.maximum(x, light)
+    return np.asarray(np.clip(x + flakes + np.rot90(flakes, k=2), 0, 1) * 255).astype(np.uint8)
+
+
 def fog(image: Image, parameters: Parameters, rng: np.random.Generator) -> Image:
     strength, decay, side = parameters
     x = image / 255.0
     brightest = x.max()
     h, w = x.shape[:2]
     x += strength * plasma(int(side), decay, rng)[:h, :w][..., np.newaxis]
-    return (np.clip(x * brightest / (brightest + strength), 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(x * brightest / (brightest + strength), 0, 1) * 255).astype(np.uint8)
 
 
 def frost(image: Image, parameters: Parameters, rng: np.random.Generator, folder: Path) -> Image:
@@ -64,37 +133,39 @@ def frost(image: Image, parameters: Parameters, rng: np.random.Generator, folder
     h, w = image.shape[:2]
     y, x = int(rng.random() * (ice.shape[0] - h)), int(rng.random() * (ice.shape[1] - w))
     ice = ice[y : y + h, x : x + w][..., [2, 1, 0]]
-    return np.clip(weight * image + ice_weight * ice, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(weight * image + ice_weight * ice, 0, 255)).astype(np.uint8)
 
 
 def spatter(image: Image, parameters: Parameters, rng: np.random.Generator) -> Image:
     mean, deviation, sigma, threshold, amount, kind = parameters
     liquid = rng.normal(size=image.shape[:2], loc=mean, scale=deviation)
-    liquid = gaussian(liquid, sigma=sigma)
+    liquid = gaussian(liquid, sigma=sigma)  # type: ignore[no-untyped-call]
     liquid[liquid < threshold] = 0
     x = np.array(image, dtype=np.float32) / np.float32(255)
     return water(x, liquid, amount) if kind == 0 else mud(x, liquid, threshold, amount)
 
 
-def water(x: NDArray[np.float32], liquid: Layer, intensity: float) -> Image:
+def water(x: Picture, liquid: Layer, intensity: float) -> Image:
     levels = (liquid * 255).astype(np.int64).astype(np.uint8)
     distance = cv2.distanceTransform(255 - cv2.Canny(levels, 50, 150), cv2.DIST_L2, 5)
     _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)
     light = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
     light = cv2.filter2D(light, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
-    m = cv2.cvtColor(levels * cv2.blur(light, (3, 3)).astype(np.float32), cv2.COLOR_GRAY2BGRA)
+    grey = levels * cv2.blur(light, (3, 3)).astype(np.float32)
+    m: Picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGRA), dtype=np.float32)
     m /= np.max(m, axis=(0, 1))
-    m *= intensity
+    m *= np.float32(intensity)
     turquoise = [175 / 255.0 * np.ones_like(m[..., :1]), *2 * [238 / 255.0 * np.ones_like(m[..., :1])]]
     colour = cv2.cvtColor(np.concatenate(turquoise, axis=2), cv2.COLOR_BGR2BGRA)
-    x = cv2.cvtColor(x, cv2.COLOR_BGR2BGRA)
-    return (cv2.cvtColor(np.clip(x + m * colour, 0, 1), cv2.COLOR_BGRA2BGR) * 255).astype(np.uint8)
+    wet = np.clip(cv2.cvtColor(x, cv2.COLOR_BGR2BGRA) + m * colour, 0, 1)
+    return np.asarray(cv2.cvtColor(wet, cv2.COLOR_BGRA2BGR) * 255).astype(np.uint8)
 
 
-def mud(x: NDArray[np.float32], liquid: Layer, threshold: float, sigma: float) -> Image:
-    m = gaussian(np.where(liquid > threshold, 1, 0).astype(np.float32), sigma=sigma)
+def mud(x: Picture, liquid: Layer, threshold: float, sigma: float) -> Image:
+    spots = np.where(liquid > threshold, 1, 0).astype(np.float32)
+    m: Picture = gaussian(spots, sigma=sigma)  # type: ignore[no-untyped-call]
     m[m < 0.8] = 0
     brown = np.concatenate([level / 255.0 * np.ones_like(x[..., :1]) for level in (63, 42, 20)], axis=2)
     brown *= m[..., np.newaxis]
     x = x * (1 - m[..., np.newaxis])
-    return (np.clip(x + brown, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(x + brown, 0, 1) * 255).astype(np.uint8)
