@@ -164,6 +164,10 @@ def suites_show(name: Annotated[str, typer.Argument(help="Name, or the path of a
     show_suite(name)
 
 
+#: Characters; a name in a file that somebody handed in may have millions.
+_LONGEST_MESSAGE = 4000
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; the one place where errors become messages."""
     try:
@@ -187,6 +191,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _fail(message: str, code: int) -> int:
     # A name in a file that somebody handed in may hold what would steer the terminal.
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    cut = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in cut)
     typer.echo(f"rbs: {shown}", err=True)
     return code

@@ -86,7 +86,11 @@ def _report(evaluation: Evaluation, leaderboard: Path) -> None:
     show_record(evaluation.record)
     for one in evaluation.stated:
         screen().print(_stated(one), markup=False, soft_wrap=True)
-    for reason in evaluation.record.partial_because:
+    record = evaluation.record
+    shown = {f"{name}: {record.scores[name].reason}" for name in (*record.columns, *record.beside)}
+    for reason in record.partial_because:
+        if reason in shown:
+            continue  # the table has just said it
         screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
     for reason in evaluation.skipped:
         screen().print(f"skipped {reason}", markup=False, soft_wrap=True)

@@ -46,9 +46,13 @@ def show_suite(name: str) -> None:
 def list_models(family: str | None) -> None:
     """Print the families, or the architectures of one."""
     if family is not None:
-        rows = [(f"{family}:{name}",) for name in load_family(family).architectures()]
+        found = load_family(family)
+        rows = [(f"{family}:{name}",) for name in found.architectures()]
+        if not rows:
+            summary = (getattr(found, "__doc__", None) or family).strip().partition("\n")[0]
+            screen().print(f"{family} has no list of names. {summary}", markup=False, soft_wrap=True)
+            return
         show_rows(f"Models of {family}", ("model",), rows)
-        return
     facts = all_families()
     rows2 = [(fact.name, fact.summary or f"offered by {fact.package}", _note(fact)) for fact in facts]
     head = ("family", "what", "note")

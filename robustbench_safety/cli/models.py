@@ -8,11 +8,12 @@ from pathlib import Path
 import typer
 
 from robustbench_safety.cli.screen import screen
+from robustbench_safety.files import read_yaml
 from robustbench_safety.files.yaml_text import dump_yaml
 from robustbench_safety.models.loading import ask, load_asked
 from robustbench_safety.models.model import Asked, Model, Trust
 from robustbench_safety.models.model_files import complete, path_from, write_model_file
-from robustbench_safety.records import CheckpointInfo, ModelSpec
+from robustbench_safety.records import CheckpointInfo, ModelSpec, Preprocessing
 
 __all__ = ["new_model_file", "show_model"]
 
@@ -88,6 +89,7 @@ def new_model_file(
     *,
     model: str | None,
     label_space: str | None,
+    preprocessing: Path | None,
     out: Path | None,
     name: str | None,
     trust_pickle: bool,
@@ -96,7 +98,15 @@ def new_model_file(
     """Write a model file for a checkpoint, and say how to score with it."""
     out = out or Path(f"{checkpoint.resolve().stem}.yaml")
     trust = Trust(pickle=trust_pickle, code=trust_code)
-    loaded = write_model_file(checkpoint, out, model=model, label_space=label_space, name=name, trust=trust)
+    loaded = write_model_file(
+        checkpoint,
+        out,
+        model=model,
+        label_space=label_space,
+        preprocessing=read_yaml(preprocessing, Preprocessing) if preprocessing is not None else None,
+        name=name,
+        trust=trust,
+    )
     trusted = "".join(f" --trust-{kind}" for kind in loaded.spec.trusted)
     show = screen()
     show.print(str(out), markup=False, emoji=False, soft_wrap=True)

@@ -60,6 +60,10 @@ def models_new(
         typer.Option(help="family:architecture; may be left out where the file itself says it."),
     ] = None,
     label_space: Annotated[str | None, typer.Option(help="Label space that it speaks.")] = None,
+    preprocessing: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of input_size, resize, crop, interpolation, mean and std."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write; the checkpoint's name in the current folder.")
     ] = None,
@@ -71,5 +75,5 @@ def models_new(
     from robustbench_safety.cli.models import new_model_file
 
     new_model_file(
-        checkpoint, model=model, label_space=label_space, out=out, name=name, trust_pickle=trust_pickle,
-        trust_code=trust_code)  # fmt: skip
+        checkpoint, model=model, label_space=label_space, preprocessing=preprocessing, out=out, name=name,
+        trust_pickle=trust_pickle, trust_code=trust_code)  # fmt: skip

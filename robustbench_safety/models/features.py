@@ -41,7 +41,11 @@ def find_last_layer(classifier: Classifier, image: torch.Tensor) -> LastLayer | 
     layers = {name: layer for name, layer in classifier.network.named_modules() if _is_linear(layer)}
 
     def keep(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
-        return lambda _layer, _inputs, output: outputs.update({name: output})
+        def note(_layer: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            outputs.pop(name, None)  # a layer that runs twice stands where it ran last
+            outputs[name] = output
+
+        return note
 
     handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
     try:

@@ -14,7 +14,7 @@ from robustbench_safety.files import write_yaml
 from robustbench_safety.models.loading import MODEL_FILE_ENDINGS, ask, load_asked
 from robustbench_safety.models.model import Asked, Model, Trust
 from robustbench_safety.models.weights.checkpoints import read_content, require_checkpoint_file
-from robustbench_safety.records import ModelFile, ZeroShotFile
+from robustbench_safety.records import ModelFile, Preprocessing, ZeroShotFile
 
 __all__ = ["complete", "name_of_checkpoint", "path_from", "write_model_file"]
 
@@ -61,6 +61,7 @@ def write_model_file(
     *,
     model: str | None = None,
     label_space: str | None = None,
+    preprocessing: Preprocessing | None = None,
     name: str | None = None,
     trust: Trust | None = None,
 ) -> Model:
@@ -71,6 +72,7 @@ def write_model_file(
         out: The file to write; paths in it are relative to its folder.
         model: ``family:architecture``; None where the checkpoint itself says it.
         label_space: What it speaks, where the family does not say it.
+        preprocessing: Where it is not the family's; an exported graph has none.
         name: Shown on the leaderboard.
         trust: What the user lets run.
 
@@ -86,7 +88,9 @@ def write_model_file(
     asked_family, asked = ask(
         model, checkpoint=None if is_model else checkpoint, label_space=None, trust=trust
     )
-    declared = asked.file.model_copy(update={"label_space": label_space, "name": name})
+    declared = asked.file.model_copy(
+        update={"label_space": label_space, "preprocessing": preprocessing, "name": name}
+    )
     asked = replace(asked, file=declared)
     loaded = load_asked(asked_family, asked)
     relative = path_from(out.parent, checkpoint)

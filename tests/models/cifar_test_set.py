@@ -25,7 +25,6 @@ def cifar_test_set(shared_data: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def logits_of(network: nn.Module, images: torch.Tensor, *, batch: int = 64) -> torch.Tensor:
     """Return the logits of uint8 images, as a run takes them: channels last, batch by batch."""
-    torch.set_num_threads(1)  # two threads that wait for each other are slow where another process runs
     network = network.to(memory_format=torch.channels_last)
     with torch.inference_mode():
         batches = (images[start : start + batch] for start in range(0, len(images), batch))

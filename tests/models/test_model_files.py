@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from robustbench_safety.errors import CheckpointError, FileFormatError, ModelError, UsageError
 from robustbench_safety.files import read_yaml
@@ -15,7 +16,7 @@ from robustbench_safety.models.cifar import build
 from robustbench_safety.models.digits import build_network
 from robustbench_safety.models.model import Trust
 from robustbench_safety.models.model_files import name_of_checkpoint, write_model_file
-from robustbench_safety.records import ModelFile
+from robustbench_safety.records import ModelFile, Preprocessing
 from tests.models.asking import asked
 from tests.models.weights import hostile
 
@@ -232,3 +233,27 @@ def test_a_wrong_field_is_named_with_its_line_and_what_was_expected(
     path.write_text(f"model: digits:cnn\ncheckpoint: digits.pth\n{line}\n")
     with pytest.raises(FileFormatError, match=message):
         load_model(path)
+
+
+def test_an_exported_graph_gets_the_preprocessing_that_is_given(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).eval()
+    path = tmp_path / "net.onnx"
+    batch = {0: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(
+        network, (torch.zeros(2, 3, 32, 32),), path, optimize=False, dynamic_shapes=(batch,), verbose=False
+    )
+    out = tmp_path / "net.yaml"
+    with pytest.raises(UsageError, match="declares no preprocessing"):
+        write_model_file(path, out, label_space="cifar-10")
+    assert not out.exists()
+    pixels = Preprocessing(
+        input_size=(32, 32),
+        resize=None,
+        crop=None,
+        interpolation="bilinear",
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+    )
+    written = write_model_file(path, out, label_space="cifar-10", preprocessing=pixels)
+    assert written.spec.preprocessing == pixels
+    assert load_model(out).spec == written.spec

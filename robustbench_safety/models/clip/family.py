@@ -123,7 +123,7 @@ def _label_space(asked: Asked, name: str) -> LabelSpace:
         raise UsageError(
             f"{name} can speak any label space, and none is declared",
             expected="the name of one, e.g. imagenet-1k",
-            fix="write label_space in a model file, or score it on a suite, whose own it then speaks",
+            fix="write label_space in a model file, give --label-space to `rbs models`, or name a suite",
         )
     return load_label_space(space)
 

@@ -74,7 +74,7 @@ def select_by_name(
             f"{model} speaks no label space that is named",
             expected="the name of one, e.g. imagenet-1k",
             found=f"{len(written)} outputs, {', '.join(repr(label) for label in written[:_LISTED])} ...",
-            fix="write label_space in a model file, or name a suite",
+            fix="write label_space in a model file, give --label-space to `rbs models`, or name a suite",
         )
     space = load_label_space(name)
     found = [_match(written, spellings) for spellings in _lists(space)]
