@@ -37,6 +37,7 @@ SEQUENCES: Mapping[str, Callable[[torch.Tensor, Parameters, int, Draws], Iterato
     "shot_noise": sequences_noise.shot_noise,
     "motion_blur": sequences_blur.motion_blur,
     "zoom_blur": sequences_blur.zoom_blur,
+    "snow": sequences_weather.snow,
     "brightness": sequences_weather.brightness,
     "translate": sequences_geometry.translate,
     "rotate": sequences_geometry.rotate,
@@ -44,6 +45,7 @@ SEQUENCES: Mapping[str, Callable[[torch.Tensor, Parameters, int, Draws], Iterato
     "scale": sequences_geometry.scale,
     "speckle_noise": sequences_noise.speckle_noise,
     "gaussian_blur": sequences_blur.gaussian_blur,
+    "spatter": sequences_weather.spatter,
     "shear": sequences_geometry.shear,
 }
 
@@ -105,6 +107,7 @@ def sequence(
         later; the others hold none.
 
     Raises:
+        MissingDependencyError: A spatter without OpenCV.
         UnknownNameError: No sequence or variant of that name.
         UsageError: Images of another dtype, shape or size; no such difficulty; ids that do not fit.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from robustbench_safety.corruptions.draws import Draws
+from robustbench_safety.corruptions.gaussian import gaussian_filter
 from robustbench_safety.corruptions.motion import motion_blur_layer
 from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
@@ -62,24 +62,4 @@ def gaussian_blur(
     first, more, truncate = parameters
     clean = to_unit(images)
     for frame in range(n_frames):
-        sigma = first + more * frame
-        yield to_bytes(_smooth(_smooth(clean, 1, sigma, truncate), 2, sigma, truncate))
-
-
-def _smooth(values: torch.Tensor, axis: int, sigma: float, truncate: float) -> torch.Tensor:
-    """Return ``values`` filtered along ``axis`` with a Gaussian; beyond the border its value goes on.
-
-    Terms and their order are those of SciPy's ``gaussian_filter1d``.
-    """
-    reach = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
-    weights /= weights.sum()
-    side = values.shape[axis]
-    index = torch.arange(-reach, side + reach, device=values.device).clamp_(0, side - 1)
-    padded = values.index_select(axis, index)
-    total = values * float(weights[reach])
-    for step in range(reach, 0, -1):
-        before = padded.narrow(axis, reach - step, side)
-        after = padded.narrow(axis, reach + step, side)
-        total.add_((before + after).mul_(float(weights[reach - step])))
-    return total
+        yield to_bytes(gaussian_filter(clean, first + more * frame, truncate=truncate))
