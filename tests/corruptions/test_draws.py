@@ -9,7 +9,9 @@ import pytest
 import torch
 from scipy import stats
 
+from robustbench_safety.corruptions import CORRUPTIONS
 from robustbench_safety.corruptions.draws import Draws, NumpyDraws, TorchDraws, draws_for, stream_name
+from robustbench_safety.corruptions.severities import SEVERITIES
 from robustbench_safety.streams import random_stream, stream_key
 
 CPU = torch.device("cpu")
@@ -125,6 +127,28 @@ def test_a_row_is_what_single_draws_one_after_another_would_be() -> None:
     draws = numpy_draws("a")
     parts = torch.cat([draws.random((2,)), draws.random((4,))], dim=1)
     torch.testing.assert_close(whole, parts, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "elastic_transform"]
+)
+def test_corruptions_made_of_torchs_draws_are_those_of_the_same_law(name: str) -> None:
+    # On a CPU, the way that another device goes. Forty flat images hold 122,880 values.
+    images = torch.full((40, 32, 32, 3), 120, dtype=torch.uint8)
+    images[:, 16:] = 60
+    names = [str(index) for index in range(40)]
+    parameters = SEVERITIES[name]["cifar"][2]
+    by_torch = CORRUPTIONS[name](images, parameters, torch_draws(*names))
+    by_numpy = CORRUPTIONS[name](images, parameters, numpy_draws(*names))
+    assert by_torch.dtype == torch.uint8
+    assert (by_torch != by_numpy).any()
+    alone = CORRUPTIONS[name](images[7:8], parameters, torch_draws("7"))
+    np.testing.assert_array_equal(alone[0].numpy(), by_torch[7].numpy())
+    for region in (slice(0, 10), slice(22, 32)):
+        ours, theirs = by_torch[:, region].double(), by_numpy[:, region].double()
+        error = float(theirs.std()) * (2 / theirs.numel()) ** 0.5
+        assert float(ours.mean()) == pytest.approx(float(theirs.mean()), abs=4.5 * error + 0.02)
+        assert float(ours.std()) == pytest.approx(float(theirs.std()), rel=0.06, abs=0.02)
 
 
 def test_each_kind_of_device_has_a_stream_of_its_own_name() -> None:
