@@ -113,13 +113,27 @@ def data_new(
 
 @data_app.command("make")
 def data_make(
-    name: NameArgument,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="cifar10-c, cifar10-p, imagenet-c, ...: a generated dataset, or its manifest.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the files; the manifest goes beside it.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Folder of the clean images.")
+    ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the corruptions.")] = 0,
+    format: Annotated[  # noqa: A002  # the option's name
+        Literal["npy", "jpeg", "mp4"] | None,
+        typer.Option(help="Left out: as published, npy at 32 px, JPEG files and mp4 clips above."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
 ) -> None:
-    """Write corruptions or sequences that are made on the fly to disk, in the published layout."""
+    """Write corruptions or sequences to disk, in the published layout. Run it again and it goes on."""
     from robustbench_safety.cli.datasets import make
     from robustbench_safety.cli.options import data_root_of
 
-    make(name, data_root_of(data), out, seed=seed)
+    make(name, data_root_of(data), out, source=source, seed=seed, format=format, workers=workers)

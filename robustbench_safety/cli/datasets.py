@@ -14,12 +14,11 @@ from robustbench_safety.cli.screen import messages, screen, show_rows
 from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
 from robustbench_safety.data.describing.describe import describe
 from robustbench_safety.data.fetching.fetch import fetch_dataset
-from robustbench_safety.data.making import make_dataset
 from robustbench_safety.data.verifying.digest_files import write_digests
 from robustbench_safety.data.verifying.verify import verify_dataset
 from robustbench_safety.errors import UsageError
 from robustbench_safety.files import write_yaml, yaml_fields
-from robustbench_safety.records import Archive
+from robustbench_safety.records import Archive, GeneratedLayout
 
 __all__ = ["fetch", "list_data", "make", "new", "show_dataset", "verify"]
 
@@ -172,18 +171,62 @@ def _check_name(name: str) -> None:
         )
 
 
-def make(name: str, data: DataRoot, out: Path, *, seed: int) -> None:
+def make(
+    name: str,
+    data: DataRoot,
+    out: Path,
+    *,
+    source: Path | None = None,
+    seed: int = 0,
+    format: Literal["npy", "jpeg", "mp4"] | None = None,  # noqa: A002  # what it is called in layouts
+    workers: int | None = None,
+) -> None:
     """Write a generated dataset to disk, and a manifest beside it."""
-    dataset = _opened(name, data)
+    from robustbench_safety.data.making import DIGESTS, make_dataset  # it loads torch
+
+    dataset = _opened(_generated_name(name, data), data)
+    if source is not None:
+        dataset = _made_from(dataset, source)
     manifest = make_dataset(
-        dataset, out, name=f"{dataset.name}-files", seed=seed, advance=_SaidCounts("conditions written")
+        dataset,
+        out,
+        name=f"{dataset.name}-files",
+        seed=seed,
+        format=format,
+        workers=workers,
+        advance=_SaidCounts("images written"),
     )
     path = out.parent / f"{manifest.name}.yaml"
     write_yaml(path, manifest)
     screen().print(f"wrote {out} and {path}", markup=False, soft_wrap=True)
+    check = f"rbs data verify {path} --data {out.parent} --digests {out / DIGESTS}"
+    screen().print(f"check:  {check}", markup=False, soft_wrap=True)
     screen().print(
         f"score:  rbs score MODEL --suite {path} --data {out.parent}", markup=False, soft_wrap=True
     )
+
+
+def _generated_name(name: str, data: DataRoot) -> str:
+    """Return the generated dataset that stands beside a published one: cifar10-c is cifar-10-c-generated."""
+    made = f"{re.sub(r'^cifar(?=10)', 'cifar-', name)}-generated"
+    return made if made in dataset_names(beside=data.beside) else name
+
+
+def _made_from(dataset: Dataset, folder: Path) -> Dataset:
+    """Return the dataset with its clean images in ``folder``, or in the published folder below it."""
+    if not isinstance(dataset.manifest.layout, GeneratedLayout):
+        raise UsageError(
+            f"--from {folder}",
+            expected="a dataset that is made from another's images",
+            found=f"{dataset.name}",
+        )
+    if not folder.is_dir():
+        raise UsageError(f"--from {folder}", expected="a folder", found="no such folder")
+    source = dataset.source().manifest
+    below = folder / source.folder
+    found = below if below.is_dir() else folder
+    root = replace(dataset.data, folders={**dataset.data.folders, source.name: found})
+    return replace(dataset, data=root)
 
 
 def _counted(n: int, what: str) -> str:

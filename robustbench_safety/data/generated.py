@@ -62,6 +62,12 @@ class GeneratedReader(ArrayReader):
                 fix=f"correct the conditions in the manifest of {condition.dataset}",
             ) from error
 
+    def other(self, condition: Condition) -> GeneratedReader:
+        """Return another condition of the same clean images, which are not listed again."""
+        return GeneratedReader(
+            self._source, self._layout, condition, seed=self._seed, textures=self._textures
+        )
+
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the stored bytes of the clean images."""
         return self._source.stored(indices)

@@ -1,56 +1,79 @@
-"""Corrupted images and sequences to disk, in the layout that CIFAR-10-C and CIFAR-10-P were published in."""
+"""Corrupted images and sequences to disk, in the layouts of CIFAR-C, CIFAR-P, ImageNet-C and ImageNet-P."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from robustbench_safety.data.base import ArrayReader
+from robustbench_safety import corruptions
+from robustbench_safety.data.making_parts import PARTS, Format, Part, Plan, opened
+from robustbench_safety.data.making_pool import written_parts
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.errors import DataError, UsageError
-from robustbench_safety.files import atomic_path, digest_of, write_bytes
+from robustbench_safety.errors import DataError, StorageError, UsageError
+from robustbench_safety.files import atomic_path, digest_of, file_digest, write_bytes, writes
 from robustbench_safety.records import (
     ClipsLayout,
     Condition,
     DatasetManifest,
     GeneratedLayout,
+    ImageFolderLayout,
     NpyLayout,
 )
+from robustbench_safety.streams import STREAM
 
-__all__ = ["make_dataset"]
+__all__ = ["DIGESTS", "make_dataset"]
 
-#: Images made at a time.
-_TOGETHER = 256
+#: File of the sha256 of all others, as ``sha256sum`` writes it.
+DIGESTS = "SHA256SUMS"
 #: File that says what the others were made of.
 _NOTE = "made.json"
+#: Pictures or clips in a part: a minute of work, so that listing the source again costs little beside it.
+_IN_PART = {"jpeg": 2000, "mp4": 50}
+#: Images that one process has made before a second one has loaded torch.
+_FEW = 10_000
 
 
 def make_dataset(
-    dataset: Dataset, out: Path, *, name: str, seed: int = 0, advance: Callable[[int, int], None]
+    dataset: Dataset,
+    out: Path,
+    *,
+    name: str,
+    seed: int = 0,
+    format: Literal["npy", "jpeg", "mp4"] | None = None,  # noqa: A002  # what it is called in layouts
+    workers: int | None = None,
+    advance: Callable[[int, int], None],
 ) -> DatasetManifest:
-    """Write a generated dataset to disk: ``<name>.npy`` for each corruption or sequence, and ``labels.npy``.
+    """Write a generated dataset to disk, and the sha256 of every file to ``SHA256SUMS``.
 
-    Files that an earlier call has finished with the same seed and generator are kept.
+    What an earlier call has finished with the same seed and generator is kept. The bytes depend neither on
+    the number of workers nor on how often the work was broken off.
 
     Args:
         dataset: One whose images are made on the fly.
         out: Folder for the files.
         name: Of the dataset of files: its numbers are its own.
         seed: Of the corruptions.
-        advance: Told how many conditions are written, and how many there are.
+        format: ``npy``, ``jpeg`` (corruptions) or ``mp4`` (sequences); None for that of the published files:
+            npy at 32 px, the others above.
+        workers: Processes; None for one a core, or one alone where there is little to do.
+        advance: Told how many images are written, and how many there are.
 
     Returns:
         The manifest of what was written.
 
     Raises:
-        UsageError: The dataset is not made on the fly.
+        UsageError: The dataset is not made on the fly, or the format is not for its kind.
         DataError: Its clean images are missing, or ``out`` holds what was made otherwise.
-        StorageError: ``out`` cannot be written.
+        StorageError: ``out`` cannot be written, or another process writes there.
+        MissingDependencyError: What makes a corruption or writes videos is not installed.
     """
     layout = dataset.manifest.layout
     if not isinstance(layout, GeneratedLayout):
@@ -59,92 +82,138 @@ def make_dataset(
             expected="one whose layout is generated; `rbs data list` shows them",
             found=f"layout {layout.type}",
         )
-    conditions = dataset.manifest.all_conditions()
-    names = list(dict.fromkeys(condition.name for condition in conditions))
-    levels = len({condition.level for condition in conditions})
-    if dataset.manifest.role == "sequence" and levels > 1:
+    if workers is not None and workers < 1:
+        raise UsageError("workers", expected="a whole number, at least 1", found=str(workers))
+    chosen = _format(dataset.manifest, layout, format)
+    note = {
+        "format": chosen,
+        "generator": f"{corruptions.GENERATOR} {corruptions.GENERATOR_VERSION}, {STREAM}",
+        "made_of": digest_of(dataset.scored_fields()),
+        "seed": seed,
+    }
+    plan = Plan(dataset=dataset, out=out, seed=seed, format=chosen)
+    parts, frames = _parts(plan)
+    with _own(out, note):
+        digests = _labels(plan, parts) if chosen == "npy" else {}
+        done, total = 0, sum(part.images for part in parts)
+        for written in written_parts(plan, parts, workers or _usual_workers(total)):
+            done += written.images
+            digests |= dict(written.digests)
+            advance(done, total)
+        lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
+        write_bytes(out / DIGESTS, os.fsencode(lines))
+    return _manifest(dataset.manifest, name, out, chosen, frames)
+
+
+def _usual_workers(images: int) -> int:
+    return (os.cpu_count() or 1) if images > _FEW else 1
+
+
+def _format(manifest: DatasetManifest, layout: GeneratedLayout, asked: Format | None) -> Format:
+    usual: Format = "jpeg" if manifest.role == "corruption" else "mp4"
+    if asked is None:
+        return "npy" if layout.variant == "cifar" else usual
+    if asked not in ("npy", usual):
         raise UsageError(
-            f"dataset {dataset.name} has sequences at several levels",
-            expected="one level: clips of several have no published place in one file",
-            fix="describe each level as a dataset of its own",
+            f"dataset {manifest.name} cannot be written as {asked}",
+            expected=f"npy or {usual}",
+            found=f"role {manifest.role}",
         )
-    note = {"made_of": digest_of(dataset.scored_fields()), "seed": seed}
-    _check_note(out, note)
+    return asked
+
+
+def _parts(plan: Plan) -> tuple[list[Part], dict[str, int]]:
+    """Return the parts in the manifest's order, and the frames of each name.
+
+    Every condition is opened, so that what cannot be made is told before anything is written.
+    """
+    conditions = plan.dataset.manifest.all_conditions()
     frames: dict[str, int] = {}
-    labels: NDArray[np.int64] | None = None
-    done = 0
-    for group in names:
-        members = [condition for condition in conditions if condition.name == group]
-        readers = [_opened(dataset, condition, seed) for condition in members]
-        frames[group], labels = readers[0].frames, readers[0].labels
-        path = out / f"{group}.npy"
-        if not path.exists():
-            _write(path, readers)
-        done += len(members)
-        advance(done, len(conditions))
-    stacked = np.tile(labels if labels is not None else np.zeros(0, np.int64), levels)
-    with atomic_path(out / "labels.npy") as temporary, temporary.open("wb") as handle:
-        np.save(handle, stacked, allow_pickle=False)
-    return _manifest(dataset.manifest, name, out, levels, frames)
+    first = opened(plan, conditions[0])
+    samples = len(first.sample_ids)
+    for condition in conditions:
+        frames[condition.name] = first.other(condition).frames
+    if plan.format != "npy":
+        step = _IN_PART[plan.format]
+        return [
+            Part(conditions=(condition,), start=start, stop=min(start + step, samples))
+            for condition in conditions
+            for start in range(0, samples, step)
+        ], frames
+    files: dict[tuple[str, int], list[Condition]] = {}
+    for condition in conditions:
+        level = condition.level if condition.kind == "sequence" else 0
+        files.setdefault((condition.name, level), []).append(condition)
+    return [Part(conditions=tuple(members), start=0, stop=samples) for members in files.values()], frames
 
 
-def _opened(dataset: Dataset, condition: Condition, seed: int) -> ArrayReader:
-    reader = dataset.open(condition, seed=seed)
-    if not isinstance(reader, ArrayReader):
-        raise DataError(f"{condition.path} cannot be stacked", expected="images of one size")
-    return reader
+def _labels(plan: Plan, parts: list[Part]) -> dict[str, str]:
+    """Write ``labels.npy``: the labels once for each level that a file holds."""
+    levels = {len(part.conditions) for part in parts}
+    if len(levels) > 1:
+        raise UsageError(
+            f"dataset {plan.dataset.name} has corruptions at different numbers of levels",
+            expected="one number, as their files share the labels",
+            found=", ".join(map(str, sorted(levels))),
+        )
+    labels = opened(plan, parts[0].conditions[0]).labels
+    path = plan.out / "labels.npy"
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, np.tile(labels, levels.pop()), allow_pickle=False)
+    return {path.name: file_digest(path)}
 
 
-def _check_note(out: Path, note: dict[str, object]) -> None:
-    """Refuse a folder of other images; a new one gets the note first, so that a killed run is told too."""
+@contextmanager
+def _own(out: Path, note: dict[str, object]) -> Iterator[None]:
+    """Keep a folder to ourselves; a new one gets the note first, so that a killed run is told too."""
     path = out / _NOTE
     if not path.exists():
         if out.exists() and any(out.iterdir()):
             raise DataError(f"{out} is not empty", expected="a new folder, or what was made before")
         write_bytes(path, f"{json.dumps(note, indent=1, sort_keys=True)}\n".encode())
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found != note:
-        raise DataError(
-            f"{out} holds images that were made otherwise", expected=str(note), found=str(found),
-            fix="name another folder")  # fmt: skip
-
-
-def _write(path: Path, readers: list[ArrayReader]) -> None:
-    """Write the levels of one corruption one after another, or the clips of one sequence."""
-    n = len(readers[0].sample_ids)
-    first = readers[0].block(np.zeros(1, np.int64), readers[0].stored(np.zeros(1, np.int64)))
-    clip = (readers[0].frames,) if readers[0].frames > 1 else ()
-    with (
-        atomic_path(path) as temporary,
-        _stack(temporary, (n * len(readers), *clip, *first.shape[1:])) as stack,
-    ):
-        for level, reader in enumerate(readers):
-            for start in range(0, n, _TOGETHER):
-                indices = np.arange(start, min(start + _TOGETHER, n))
-                pixels = reader.block(indices, reader.stored(indices))
-                rows = slice(level * n + start, level * n + start + len(indices))
-                stack[rows] = pixels.reshape(len(indices), *clip, *pixels.shape[1:])
-
-
-@contextmanager
-def _stack(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    stack = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    yield stack
-    stack.flush()
+    with path.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"{out} is being made by another process",
+                found=f"{path} in use",
+                fix="wait until that process ends, then run the same command again",
+            ) from error
+        except OSError:
+            pass  # a network share without locks: nothing better can be had there
+        found = json.loads(handle.read())
+        if found != note:
+            raise DataError(
+                f"{out} holds images that were made otherwise", expected=str(note), found=str(found),
+                fix="name another folder")  # fmt: skip
+        with writes(out):
+            shutil.rmtree(out / PARTS, ignore_errors=True)  # of a run that was killed
+            (out / PARTS).mkdir(exist_ok=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _manifest(
-    made_of: DatasetManifest, name: str, out: Path, levels: int, frames: dict[str, int]
+    made_of: DatasetManifest, name: str, out: Path, chosen: Format, frames: dict[str, int]
 ) -> DatasetManifest:
     usual = max(set(frames.values()), key=list(frames.values()).count)
-    layout: ClipsLayout | NpyLayout
-    if made_of.role == "sequence":
-        others = {key: n for key, n in frames.items() if n != usual}
+    others = {key: n for key, n in frames.items() if n != usual}
+    layout: ClipsLayout | NpyLayout | ImageFolderLayout
+    if chosen == "jpeg":
+        layout = ImageFolderLayout(type="image_folder", path="{name}/{level}")
+    elif chosen == "mp4":
         layout = ClipsLayout(
-            type="clips", format="npy", path="{name}.npy", frames=usual, frames_of=others, labels="labels.npy"
+            type="clips", format="video", path="{name}{suffix}", frames=usual, frames_of=others
         )
+    elif made_of.role == "sequence":
+        layout = ClipsLayout(
+            type="clips", format="npy", path="{name}{suffix}.npy", frames=usual, frames_of=others,
+            labels="labels.npy")  # fmt: skip
     else:
+        levels = len({condition.level for condition in made_of.all_conditions()})
         layout = NpyLayout(type="npy", images="{name}.npy", labels="labels.npy", levels_in_rows=levels)
     return made_of.model_copy(
         update={
@@ -152,6 +221,6 @@ def _manifest(
             "title": f"{made_of.title}, written to disk",
             "layout": layout,
             "folder": out.resolve().name,
-            "extras": (_NOTE,),
+            "extras": (_NOTE, DIGESTS),
         }
     )

@@ -187,7 +187,7 @@ def test_fetch_ends_with_1_when_what_came_is_not_the_whole_dataset(
 def test_generated_images_go_to_disk_and_are_scored_from_there(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    out = said(capsys, "data", "make", "digits-p", "--out", "made/clips")
+    out = said(capsys, "data", "make", "digits-p", "--out", "made/clips", "--workers", "1")
     assert "made/digits-p-files.yaml" in out
     assert "is whole" in said(capsys, "data", "verify", "made/digits-p-files.yaml", "--data", "made")
     score = ["score", "digits:cnn", "--checkpoint", PLAIN, "--limit", "40", "--batch-size", "64"]
@@ -215,6 +215,10 @@ def test_generated_images_go_to_disk_and_are_scored_from_there(
         (["new", "scans", "--name", "Mine"], "found Mine"),
         (["new", "scans", "--name", "cifar-10"], "cifar-10 is the name of a shipped dataset"),
         (["make", "cifar-10", "--out", "x"], "cifar-10 is not made by the package"),
+        (["make", "cifar10-c", "--from", "absent", "--out", "x"], "--from absent; expected a folder"),
+        (["make", "imagenet-c", "--from", ".", "--out", "x"], "dataset imagenet-1k is not in"),
+        (["make", "cifar-10", "--from", ".", "--out", "x"], "made from another's images; found cifar-10"),
+        (["make", "digits-c", "--format", "mp4", "--out", "x"], "expected npy or jpeg"),
         (["fetch", "digits"], "the package makes it"),
     ],
 )

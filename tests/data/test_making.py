@@ -30,7 +30,7 @@ def generated(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
 
 
 def made(dataset: Dataset, out: Path, seed: int = 0) -> DatasetManifest:
-    return make_dataset(dataset, out, name="files", seed=seed, advance=lambda _done, _total: None)
+    return make_dataset(dataset, out, name="files", seed=seed, workers=1, advance=lambda _done, _total: None)
 
 
 def pixels(dataset: Dataset, number: int) -> np.ndarray:

@@ -159,7 +159,7 @@ VERSIONS = {
     "imagenet-a": (1, "2798db71c330db599093e28f818e1cfd2af57a40fbedd49adca7220b6b29309f"),
     "imagenet-c": (1, "67bbb37a9445f6b137cb5a3ebd3f7fb8e63f402f35a0a625b229bc359711b90f"),
     "imagenet-c-bar": (1, "a1d74a272a8edea507affbf471f8b70638cd69935fa8ff154285213662ff2963"),
-    "imagenet-c-generated": (1, "6356c3c0152754e546703eb07f8189e1c08701208c0c403fe341464fe2d3286f"),
+    "imagenet-c-generated": (1, "801c7f9ca10746b47bb1d158d127e3078212fea655478f6364c0631e1605a897"),
     "imagenet-g-v1": (1, "f92b695a892adc721c1338e48fc4e0c9f5ea3e4cbf0d82f23a6e9d282c2adde7"),
     "imagenet-o": (1, "5a7046ab4e5236fb09b1bd2f61dd229a438f120ea19b933b579b03903b35bdbb"),
     "imagenet-p": (1, "2af6d23c4ab8135eb8f5e188a102a33606a24687f427cb58494803bb3d1d0566"),
@@ -207,7 +207,7 @@ VERSIONS = {
     "textures": (1, "c56231a89120b5f1b44e762a88a28a2bb7bc90665bf848938ea8c097565a6f61"),
     "tiny-imagenet": (1, "6dff959098d2dbb4fcd99e0262d0be3368a702881b26597dc8158cb505267301"),
     "tiny-imagenet-c": (1, "903333e421b5af29d9af1bba8f494ebaf94ab85a03d7fa6bb40b352d72d142f1"),
-    "tiny-imagenet-c-generated": (1, "00d303a0c94f0b46d029675ca4f59c730a73a433b49e4c931ef698d8696fccce"),
+    "tiny-imagenet-c-generated": (1, "975b756b6b761bd4a9df107f7ad574ff5669512f483b728401e7ab9602df3528"),
     "tinyimagenet-crop": (1, "1d2bd82b03ea296834727c00dc61ad0ad02ea2d9421aa5bb1d67ed6f768f3802"),
     "tinyimagenet-resize": (1, "955fb7f3043f4819572070d3288f8a0e0c962fd7b9e64936e6b108ea6c99d9e5"),
 }
