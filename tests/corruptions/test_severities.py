@@ -8,7 +8,7 @@ from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
 
 
 def test_every_corruption_has_a_row_of_five_severities_and_every_row_a_corruption() -> None:
-    assert SEVERITIES.keys() >= CORRUPTIONS.keys()
+    assert SEVERITIES.keys() == CORRUPTIONS.keys()
     for variants in SEVERITIES.values():
         assert variants
         assert variants.keys() <= SIDES.keys()
