@@ -121,6 +121,26 @@ def rescore(
     run_rescore(leaderboard, run_folder, suite)
 
 
+@app.command()
+def corrupt(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any photograph.")],
+    out: Annotated[Path, typer.Option(help="The contact sheet: .png, .jpg or .webp.")],
+    name: Annotated[
+        list[str] | None, typer.Option(help="A corruption; may be given again. All when left out.")
+    ] = None,
+    variant: Annotated[
+        str, typer.Option(help="Size and parameters: imagenet (224 px), inception, tiny or cifar.")
+    ] = "imagenet",
+    seed: Annotated[int, typer.Option(min=0, help="Of the random corruptions.")] = 0,
+    data: DataOption = None,
+) -> None:
+    """Show every corruption of a photograph at every severity in one picture."""
+    from robustbench_safety.cli.corrupt import corrupt_image
+    from robustbench_safety.cli.options import data_root_of
+
+    corrupt_image(image, out, names=name or [], variant=variant, seed=seed, data=data_root_of(data))
+
+
 @leaderboard_app.command("build")
 def leaderboard_build(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
     """Write the tables from the records."""
