@@ -25,7 +25,10 @@ from robustbench_safety.errors import UnknownNameError, UsageError
 
 Images = NDArray[np.uint8]
 
-RANDOM = {"gaussian_noise", "shot_noise", "impulse_noise"}
+RANDOM = {
+    *("gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog"),
+    *("elastic_transform", "speckle_noise", "spatter"),
+}
 RANDOM_SEQUENCES = {"gaussian_noise", "shot_noise", "speckle_noise", "snow", "spatter"}
 EVERYTHING = [("corruption", name) for name in CORRUPTIONS] + [("sequence", name) for name in SEQUENCES]
 every = pytest.mark.parametrize(("kind", "name"), EVERYTHING)
@@ -117,14 +120,11 @@ def test_a_gpu_gives_the_same_bytes(photos: Images, flats: Images, kind: str, na
 
 def test_names_are_listed_in_the_order_of_the_paper() -> None:
     assert corruption_names() == (
-        "gaussian_noise",
-        "shot_noise",
-        "impulse_noise",
-        "defocus_blur",
-        "brightness",
-        "contrast",
-        "pixelate",
-        "jpeg_compression",
+        *("gaussian_noise", "shot_noise", "impulse_noise"),
+        *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+        *("snow", "frost", "fog", "brightness"),
+        *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+        *("speckle_noise", "gaussian_blur", "spatter", "saturate"),
     )
 
 
