@@ -9,17 +9,21 @@ from robustbench_safety.corruptions.clips import (
 )
 from robustbench_safety.corruptions.generate import (
     CORRUPTIONS,
+    CORRUPTIONS_BAR,
     GENERATOR,
     GENERATOR_VERSION,
+    bar_names,
     corrupt,
     corruption_names,
 )
 
 __all__ = [
     "CORRUPTIONS",
+    "CORRUPTIONS_BAR",
     "GENERATOR",
     "GENERATOR_VERSION",
     "SEQUENCES",
+    "bar_names",
     "compare_rule",
     "corrupt",
     "corruption_names",

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from robustbench_safety.corruptions import (
+    bar,
     blur,
     digital,
     elastic,
@@ -35,16 +36,27 @@ from robustbench_safety.corruptions.draws import Draws, draws_for
 from robustbench_safety.corruptions.jpeg import SAVED_QUALITY, SavedAs, jpeg_round_trip
 from robustbench_safety.corruptions.parts import Images, like, parts
 from robustbench_safety.corruptions.severities import SEVERITIES, Parameters
+from robustbench_safety.corruptions.severities_bar import SEVERITIES_BAR
 
-__all__ = ["CORRUPTIONS", "GENERATOR", "GENERATOR_VERSION", "corrupt", "corruption_names"]
+__all__ = [
+    "CORRUPTIONS",
+    "CORRUPTIONS_BAR",
+    "GENERATOR",
+    "GENERATOR_VERSION",
+    "bar_names",
+    "corrupt",
+    "corruption_names",
+]
 
 #: Name of what made the pixels; with the version it goes into the data digest of every generated condition.
 GENERATOR = "rbs-corruptions"
 #: Raised with every change that can move a pixel.
 GENERATOR_VERSION = "1"
 
+Corruption = Callable[[torch.Tensor, Parameters, Draws], torch.Tensor]
+
 #: name -> function of (images, parameters, draws), in the order of the paper.
-CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tensor]] = {
+CORRUPTIONS: Mapping[str, Corruption] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
@@ -67,10 +79,29 @@ CORRUPTIONS: Mapping[str, Callable[[torch.Tensor, Parameters, Draws], torch.Tens
 }
 
 
+#: Those of C-bar, which no mean of the others counts.
+CORRUPTIONS_BAR: Mapping[str, Corruption] = {
+    "blue_noise_sample": bar.blue_noise_sample,
+    "brownish_noise": bar.brownish_noise,
+    "checkerboard_cutout": bar.checkerboard_cutout,
+    "cocentric_sine_waves": bar.cocentric_sine_waves,
+    "inverse_sparkles": bar.inverse_sparkles,
+    "plasma_noise": bar.plasma_noise,
+    "single_frequency_greyscale": bar.single_frequency_greyscale,
+    "sparkles": bar.sparkles,
+}
+
+
 def corruption_names(variant: str = "cifar") -> tuple[str, ...]:
     """Return the corruptions that ``variant`` has parameters for, in the order of the paper."""
     variant = checked_variant(variant)
     return tuple(name for name in CORRUPTIONS if variant in SEVERITIES[name])
+
+
+def bar_names(variant: str = "cifar") -> tuple[str, ...]:
+    """Return the corruptions of C-bar that ``variant`` has levels for."""
+    variant = checked_variant(variant)
+    return tuple(name for name in CORRUPTIONS_BAR if variant in SEVERITIES_BAR[name])
 
 
 def corrupt(
@@ -92,7 +123,7 @@ def corrupt(
 
     Args:
         images: uint8 [N, H, W, 3], RGB, at least one image: a NumPy array or a tensor on any device.
-        name: One of ``corruption_names(variant)``.
+        name: One of ``corruption_names(variant)`` or of ``bar_names(variant)``.
         severity: 1 to 5.
         seed: Seed of the random corruptions.
         variant: Set of parameters: "cifar" covers images of 32 by 32 pixels.
@@ -120,14 +151,14 @@ def corrupt(
         >>> corrupt(grey, "brightness", 1)[0, 0, 0].tolist()  # 100 + 0.05 * 255, truncated
         [112, 112, 112]
     """
-    checked_name("corruption", name, corruption_names(variant))
-    rows = SEVERITIES[name][variant]
+    checked_name("corruption", name, (*corruption_names(variant), *bar_names(variant)))
+    rows = (SEVERITIES if name in SEVERITIES else SEVERITIES_BAR)[name][variant]
     severity = checked_level("severity", severity, len(rows), of=name)
     clean = checked_images(images, variant)
     ids = checked_sample_ids(sample_ids, len(clean))
     seed = checked_seed(seed)
     through_jpeg = checked_saving(saved_as) == "jpeg85"
-    make = CORRUPTIONS[name]
+    make = (CORRUPTIONS if name in CORRUPTIONS else CORRUPTIONS_BAR)[name]
     if name == "frost":
         make = partial(frost.frost, textures=textures)
     corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
