@@ -12,11 +12,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import gaussian
 
 from robustbench_safety.corruptions import corrupt
+from robustbench_safety.corruptions.motion import motion_blur_layer
 from robustbench_safety.corruptions.severities import SEVERITIES
 from robustbench_safety.streams import random_stream
 
@@ -30,6 +32,7 @@ __all__ = [
     "plasma",
     "snow",
     "spatter",
+    "trail",
     "water",
 ]
 
@@ -112,6 +115,13 @@ def snow(
     light = cv2.cvtColor(x, cv2.COLOR_RGB2GRAY)[..., np.newaxis] * 1.5 + 0.5
     x = share * x + (1 - share) * np.maximum(x, light)
     return np.asarray(np.clip(x + flakes + np.rot90(flakes, k=2), 0, 1) * 255).astype(np.uint8)
+
+
+def trail(levels: Image, radius: float, sigma: float, angle: float) -> Image:
+    """Our own trail, for where ImageMagick is missing: it has tests of its own."""
+    layer = torch.from_numpy(levels[None].astype(np.float32))
+    blurred = motion_blur_layer(layer, radius, sigma, torch.tensor([angle], dtype=torch.float64))
+    return blurred[0].numpy().astype(np.uint8)
 
 
 def fog(image: Image, parameters: Parameters, rng: np.random.Generator) -> Image:

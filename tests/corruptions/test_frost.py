@@ -16,7 +16,7 @@ from robustbench_safety.corruptions import corrupt, corruption_names
 from robustbench_safety.corruptions.draws import TorchDraws
 from robustbench_safety.corruptions.frost import DATASET, TEXTURES, frost, load_texture, scaled
 from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
-from robustbench_safety.data import DataRoot, load_dataset, load_manifest
+from robustbench_safety.data import DataRoot, Dataset, load_dataset, load_manifest
 from robustbench_safety.data.fetching.fetch import fetch_dataset
 from robustbench_safety.errors import DataError
 from tests.corruptions import reference_weather as reference
@@ -125,7 +125,7 @@ def test_what_is_fetched_is_what_frost_finds(
             archive.model_copy(update={"address": server.address}) for archive in dataset.manifest.archives
         ]
         manifest = dataset.manifest.model_copy(update={"archives": tuple(archives)})
-        local = type(dataset)(manifest=manifest, data=dataset.data, classes=())
+        local = Dataset(manifest=manifest, data=dataset.data, classes=())
         fetched = list(fetch_dataset(local, on_bytes=lambda _archive, _n, _total: None))
     assert [one.archive.file for one in fetched] == list(TEXTURES)
     assert all(one.download is not None and one.download.verified for one in fetched)
@@ -135,3 +135,20 @@ def test_what_is_fetched_is_what_frost_finds(
     np.testing.assert_array_equal(corrupt(photos, "frost", 3), expected)
     reader = dataset.open(dataset.manifest.all_conditions()[0], seed=0)
     assert reader.labels.tolist() == [-1] * 6
+
+
+def test_a_generated_dataset_finds_the_pictures_where_its_data_root_says(
+    textures: Path, tmp_path: Path
+) -> None:
+    manifest = load_manifest("digits-c")
+    (group,) = manifest.conditions
+    manifest = manifest.model_copy(
+        update={"conditions": (group.model_copy(update={"names": ("frost",)}),), "headline": ()}
+    )
+    (condition, *_) = manifest.all_conditions()
+    known = DataRoot(root=tmp_path, folders={DATASET: textures})
+    classes = load_dataset("digits-c").classes
+    reader = Dataset(manifest=manifest, data=known, classes=classes).open(condition, seed=0)
+    assert len(reader.sample_ids) == manifest.samples
+    with pytest.raises(DataError, match="rbs data fetch frost-textures"):
+        Dataset(manifest=manifest, data=DataRoot(root=tmp_path), classes=classes).open(condition, seed=0)

@@ -15,7 +15,6 @@ from PIL import Image
 
 from robustbench_safety.corruptions import corrupt
 from robustbench_safety.corruptions.draws import NumpyDraws, TorchDraws
-from robustbench_safety.corruptions.motion import motion_blur_layer
 from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
 from robustbench_safety.corruptions.snow import snow
 from tests.corruptions import reference_weather as reference
@@ -32,12 +31,6 @@ def by_imagemagick(levels: Images, radius: float, sigma: float, angle: float) ->
     command = ["convert", "png:-", "-motion-blur", trail, "png:-"]
     done = subprocess.run(command, input=encoded.getvalue(), capture_output=True, check=True)
     return np.asarray(Image.open(io.BytesIO(done.stdout)).convert("L"))
-
-
-def by_ours(levels: Images, radius: float, sigma: float, angle: float) -> Images:
-    layer = torch.from_numpy(levels[None].astype(np.float32))
-    blurred = motion_blur_layer(layer, radius, sigma, torch.tensor([angle], dtype=torch.float64))
-    return blurred[0].numpy().astype(np.uint8)
 
 
 @pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick's convert")
@@ -59,7 +52,7 @@ def test_all_but_the_trail_equals_the_transcription_where_imagemagick_is_missing
     photos_of: Callable[[int, int], Images], severity: int
 ) -> None:
     def made(image: Images, parameters: tuple[float, ...], rng: np.random.Generator) -> Images:
-        return reference.snow(image, parameters, rng, by_ours)
+        return reference.snow(image, parameters, rng, reference.trail)
 
     difference = reference.differences(photos_of(32, 20), "snow", severity, "cifar", made)
     assert difference.max() <= 1

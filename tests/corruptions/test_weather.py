@@ -1,14 +1,24 @@
-"""Brightness against the colour conversion of the standard library and the arithmetic of scikit-image."""
+"""Brightness against the colour conversion of the standard library and the arithmetic of scikit-image.
+
+And all weather on images of the published data sets.
+"""
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from robustbench_safety.corruptions import corrupt
+from robustbench_safety.data import load_dataset
+from robustbench_safety.data.base import ArrayReader
+from tests.corruptions import reference_weather as reference
 
 ADDED = [0.05, 0.10, 0.15, 0.20, 0.30]
 
@@ -87,3 +97,45 @@ def test_brightness_turns_black_into_grey_and_keeps_white() -> None:
     # Black has no hue: 0.3 * 255 = 76.5 in all channels.
     assert (result[:, :16] == 76).all()
     assert (result[:, 16:] == 255).all()
+
+
+def weather(name: str, textures: Path) -> Callable[..., NDArray[np.uint8]]:
+    made: dict[str, Callable[..., NDArray[np.uint8]]] = {
+        "snow": partial(reference.snow, blurred=reference.trail),
+        "frost": partial(reference.frost, folder=textures),
+        "fog": reference.fog,
+        "spatter": reference.spatter,
+    }
+    return made[name]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["snow", "frost", "fog", "spatter"])
+def test_weather_equals_the_transcription_on_images_of_cifar_10(
+    real_data: Path, textures: Path, name: str
+) -> None:
+    dataset = load_dataset("cifar-10", data=real_data)
+    reader = dataset.open(dataset.manifest.all_conditions()[0], seed=0)
+    assert isinstance(reader, ArrayReader)
+    indices = np.arange(0, 10_000, 200)
+    images = reader.block(indices, reader.stored(indices)).astype(np.uint8)
+    made = weather(name, textures)
+    difference = reference.differences(images, name, 3, "cifar", made, textures=textures)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["snow", "frost", "fog", "spatter"])
+def test_weather_equals_the_transcription_on_photographs_of_imagenet(
+    real_data: Path, textures: Path, name: str
+) -> None:
+    paths = sorted((real_data / "imagenet-sample" / "val").rglob("*.JPEG"))[::100]
+    assert len(paths) == 4
+    images = np.stack(
+        [np.asarray(ImageOps.fit(Image.open(path).convert("RGB"), (224, 224))) for path in paths]
+    )
+    made = weather(name, textures)
+    difference = reference.differences(images, name, 3, "imagenet", made, textures=textures)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
