@@ -83,9 +83,9 @@ SEQUENCE_SETTINGS: Mapping[str, Mapping[str, SequenceSettings]] = {
         imagenet=(10, 3, 30, 4), inception=(13, 3, 30, 4), tiny=(14, 3, 30, 5), cifar=(6, 1.8, 20, 9),
         whole=("tiny",), frames={"cifar": 21},
     ),
-    # growth from frame to frame, half pixels from the middle to the fixed point
+    # growth from frame to frame
     "zoom_blur": _settings(
-        imagenet=(0.004, 1), inception=(0.004, 1), tiny=(0.004, 1), cifar=(0.004, 1), whole=("imagenet",)
+        imagenet=(0.004,), inception=(0.004,), tiny=(0.004,), cifar=(0.004,), whole=("imagenet",)
     ),
     # mean, deviation, zoom and threshold of the flakes, radius and sigma of their blur, share of the image
     "snow": _settings(
@@ -101,15 +101,14 @@ SEQUENCE_SETTINGS: Mapping[str, Mapping[str, SequenceSettings]] = {
         imagenet=(20,), inception=(20,), tiny=(15,), cifar=(7,), whole=_LARGE,
         frames={"imagenet": 41, "inception": 41, "cifar": 16},
     ),
-    # frame in the middle, half pixels from the middle to the fixed point; one degree from frame to frame.
-    # That of cifar is 0 where the authors' is 1: it was so in generator version 1, whose pixels stay.
+    # frame in the middle, 1 for the authors' fixed point, half a pixel off the middle; one degree a frame.
+    # cifar turns about the middle: it was so in generator version 1, whose pixels stay.
     "rotate": _settings(imagenet=(15, 1), inception=(15, 1), tiny=(15, 1), cifar=(15, 0), whole=_LARGE),
     # frame in the middle, degrees from frame to frame
     "tilt": _settings(imagenet=(15, 1), inception=(15, 1), tiny=(15, 1), cifar=(15, 0.75), whole=_LARGE),
-    # percent of frame 0, percent added from frame to frame, half pixels from the middle to the fixed point
+    # percent of frame 0, percent added from frame to frame
     "scale": _settings(
-        imagenet=(40, 2.5, 1), inception=(40, 2.5, 1), tiny=(40, 2.5, 1), cifar=(70, 2, 1),
-        whole=("imagenet",),
+        imagenet=(40, 2.5), inception=(40, 2.5), tiny=(40, 2.5), cifar=(70, 2), whole=("imagenet",)
     ),
     # standard deviation as a share of the value
     "speckle_noise": _noise(
@@ -129,6 +128,6 @@ SEQUENCE_SETTINGS: Mapping[str, Mapping[str, SequenceSettings]] = {
         tiny=(0.6, 0.25, 1.75, 0.7, 0.6, 0.2, 0.8),
         cifar=(0.6, 0.265, 1.75, 0.7, 0.6, 0.2, 0.8),
     ),
-    # frame in the middle, half pixels from the middle to the fixed point; one degree from frame to frame
-    "shear": _settings(imagenet=(15, 1), inception=(15, 1), tiny=(15, 1), cifar=(15, 1), whole=_LARGE),
+    # frame in the middle; one degree from frame to frame
+    "shear": _settings(imagenet=(15,), inception=(15,), tiny=(15,), cifar=(15,), whole=_LARGE),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from robustbench_safety.corruptions.gaussian import gaussian_filter
 from robustbench_safety.corruptions.motion import motion_blur_layer
 from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
-from robustbench_safety.corruptions.warping import Affine, affine
+from robustbench_safety.corruptions.warping import affine, torchvision_affine
 
 __all__ = ["gaussian_blur", "motion_blur", "zoom_blur"]
 
@@ -40,14 +40,14 @@ def zoom_blur(
     """Yield the clean images, then the mean of all zooms so far.
 
     In float32, as the authors' torch code is: its last bit decides which flat regions lose a level.
-    ``parameters`` is (growth a frame, half pixels from the middle to the fixed point).
+    ``parameters`` is (growth a frame,).
     """
-    growth, half_pixels = parameters
+    (growth,) = parameters
+    height, width = images.shape[1:3]
     total = to_unit(images, torch.float32)
     yield images
     for frame in range(1, n_frames):
-        shrunk = 1.0 / (1 + growth * frame)
-        zoomed = affine(images, Affine(shrunk, 0.0, 0.0, shrunk), off_centre=half_pixels / 2)
+        zoomed = affine(images, torchvision_affine(height, width, scale=1 + growth * frame))
         total += to_unit(zoomed, torch.float32)
         yield to_bytes(divide(total, frame + 1))
 

@@ -3,9 +3,8 @@
 All functions take images uint8 [N, H, W, 3], the settings' parameters, the number of frames and draws,
 and yield the frames, each uint8 [N, H, W, 3] on the same device.
 
-The authors moved pictures by torchvision's ``affine`` of 2018, two slips of which the published files hold:
-its fixed point lies half a pixel right of and below the middle, and its shear shortens the picture by the
-cosine of the angle as well. Both are kept, but for the fixed point of cifar's rotate (``sequence_settings``).
+The authors moved pictures by torchvision's ``affine`` of 2018, whose slips are kept (``warping``), but for
+the fixed point of cifar's rotate (``sequence_settings``).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.severities import Parameters
-from robustbench_safety.corruptions.warping import Affine, affine, perspective
+from robustbench_safety.corruptions.warping import Affine, affine, perspective, torchvision_affine
 
 __all__ = ["rotate", "scale", "shear", "tilt", "translate"]
 
@@ -44,12 +43,18 @@ def rotate(
 ) -> Iterator[torch.Tensor]:
     """Yield images that turn clockwise by a degree a frame.
 
-    ``parameters`` is (middle frame, half pixels from the middle to the fixed point).
+    ``parameters`` is (middle frame, 1 for the fixed point of the authors or 0 for the middle of the image).
     """
-    middle, half_pixels = parameters
+    middle, as_published = parameters
+    height, width = images.shape[1:3]
+    centre = (width * 0.5, height * 0.5)
     for frame in range(n_frames):
-        cosine, sine = math.cos(math.radians(frame - middle)), math.sin(math.radians(frame - middle))
-        yield affine(images, Affine(cosine, sine, -sine, cosine), off_centre=half_pixels / 2)
+        if as_published:
+            yield affine(images, torchvision_affine(height, width, angle=frame - middle))
+        else:
+            cosine, sine = math.cos(math.radians(frame - middle)), math.sin(math.radians(frame - middle))
+            inverse = Affine(cosine, sine, centre[0], -sine, cosine, centre[1])
+            yield affine(images, inverse, origin=centre)
 
 
 def tilt(
@@ -87,13 +92,13 @@ def scale(
 ) -> Iterator[torch.Tensor]:
     """Yield images that grow, black around the small ones.
 
-    ``parameters`` is (percent of frame 0, percent added a frame, half pixels from the middle to the fixed
-    point).
+    ``parameters`` is (percent of frame 0, percent added a frame).
     """
-    percent, more, half_pixels = parameters
+    percent, more = parameters
+    height, width = images.shape[1:3]
     for frame in range(n_frames):
-        shrunk = 1.0 / ((frame * more + percent) / 100.0)
-        yield affine(images, Affine(shrunk, 0.0, 0.0, shrunk), off_centre=half_pixels / 2)
+        grown = (frame * more + percent) / 100.0
+        yield affine(images, torchvision_affine(height, width, scale=grown))
 
 
 def shear(
@@ -101,10 +106,9 @@ def shear(
 ) -> Iterator[torch.Tensor]:
     """Yield images whose upper edge moves right against the lower, by a degree a frame.
 
-    ``parameters`` is (middle frame, half pixels from the middle to the fixed point).
+    ``parameters`` is (middle frame,).
     """
-    middle, half_pixels = parameters
+    (middle,) = parameters
+    height, width = images.shape[1:3]
     for frame in range(n_frames):
-        angle = math.radians(frame - middle)
-        inverse = Affine(1.0, math.tan(angle), 0.0, 1.0 / math.cos(angle))
-        yield affine(images, inverse, off_centre=half_pixels / 2)
+        yield affine(images, torchvision_affine(height, width, shear=frame - middle))

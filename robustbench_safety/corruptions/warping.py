@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Affine", "affine", "perspective"]
+__all__ = ["Affine", "affine", "perspective", "torchvision_affine"]
 
 
 class Affine(NamedTuple):
-    """From a pixel of the result to where it comes from: x, y -> ax + by, cx + dy about the fixed point."""
+    """Where a position x, y of the result comes from in the image: ax + by + c, dx + ey + f, in pixels."""
 
     a: float
     b: float
     c: float
     d: float
+    e: float
+    f: float
 
 
-def affine(images: torch.Tensor, inverse: Affine, *, off_centre: float) -> torch.Tensor:
+def torchvision_affine(
+    height: int, width: int, *, angle: float = 0.0, scale: float = 1.0, shear: float = 0.0
+) -> Affine:
+    """Return the movement of an image by the ``affine`` of torchvision 0.2, through which the authors went.
+
+    Two slips of it that the published files hold: the fixed point lies half a pixel right of and below the
+    middle, and a shear shortens the image by its cosine as well. Its order of operations is kept too: where a
+    position falls on the border, the last bit decides whether a whole row of the result is black.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        angle: Clockwise, in degrees.
+        scale: Above 1 the image grows.
+        shear: In degrees; positive moves the upper edge right against the lower.
+    """
+    turn, lean = math.radians(angle), math.radians(shear)
+    centre_x, centre_y = width * 0.5 + 0.5, height * 0.5 + 0.5
+    determinant = math.cos(turn + lean) * math.cos(turn) + math.sin(turn + lean) * math.sin(turn)
+    factor = 1.0 / scale / determinant
+    a, b = factor * math.cos(turn + lean), factor * math.sin(turn + lean)
+    d, e = factor * -math.sin(turn), factor * math.cos(turn)
+    return Affine(
+        a, b, a * -centre_x + b * -centre_y + centre_x, d, e, d * -centre_x + e * -centre_y + centre_y
+    )
+
+
+def affine(
+    images: torch.Tensor, inverse: Affine, *, origin: tuple[float, float] = (0.0, 0.0)
+) -> torch.Tensor:
     """Return ``images``, uint8 [N, H, W, C], moved; bilinear and truncated, black coming in.
 
-    As Pillow's affine transform, whose values the result equals but for those that the last bit decides.
+    As Pillow's affine transform.
 
     Args:
         images: [N, H, W, C].
-        inverse: What the movement's inverse does about the fixed point.
-        off_centre: Pixels right of and below the middle of the image that the fixed point lies.
+        inverse: Where the pixels come from.
+        origin: What the positions in the result are counted from; the upper left corner, as Pillow does.
     """
     n, height, width, channels = images.shape
     pixels = images.reshape(n, height * width, channels).double()
-    centre_x, centre_y = width * 0.5 + off_centre, height * 0.5 + off_centre
     # Where each pixel of the result comes from; the middle of a pixel is at its index plus a half.
     index = torch.arange(height * width, device=images.device)
-    x = (index % width).double() + (0.5 - centre_x)
-    y = (index // width).double() + (0.5 - centre_y)
-    source_x = x * inverse.a + y * inverse.b + centre_x
-    source_y = y * inverse.d + x * inverse.c + centre_y
+    x = (index % width).double() + (0.5 - origin[0])
+    y = (index // width).double() + (0.5 - origin[1])
+    source_x = x * inverse.a + y * inverse.b + inverse.c
+    source_y = x * inverse.d + y * inverse.e + inverse.f
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
     source_x, source_y = source_x - 0.5, source_y - 0.5
     left, top = source_x.floor(), source_y.floor()

@@ -107,6 +107,13 @@ PINNED = {
         "sequence brightness": 0x84AF4F06,
         "sequence translate": 0xED5034C4,
         "sequence rotate": 0x5FDA929C,
+        "sequence shot_noise": 0x25FFCDE2,
+        "sequence zoom_blur": 0x337A9BF7,
+        "sequence tilt": 0x6519810E,
+        "sequence scale": 0xD60DB217,
+        "sequence speckle_noise": 0x177552B5,
+        "sequence gaussian_blur": 0x6AD652CF,
+        "sequence shear": 0x486F5193,
     },
 }
 
