@@ -22,8 +22,8 @@ def zoom_blur(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> to
     stop, step = parameters
     # NumPy's arange and no other: rounding decides whether the stop itself is among the zooms.
     factors = np.arange(1, stop, step).tolist()
-    # The batch goes last, as channels of one image: then whole runs of memory are moved, which at 32 pixels
-    # is SPEEDUP times faster.
+    # The batch goes last, as channels of one image: then whole runs of memory are moved, which for 85 images
+    # of 32 pixels is two to three times faster.
     n, side, _, channels = images.shape
     clean = to_unit(images.permute(1, 2, 0, 3).reshape(1, side, side, -1), torch.float32)
     total = torch.zeros_like(clean)
