@@ -19,8 +19,9 @@ def contrast(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> tor
     (factor,) = parameters
     # NumPy's mean, whatever the device: it adds pixel after pixel, and the last bit of the sum decides where
     # the result meets a whole grey level. The exact mean is 0.08 levels off the golden value of the tests.
-    mean = torch.from_numpy(to_unit(images.cpu()).numpy().mean(axis=(1, 2), keepdims=True)).to(images.device)
-    return to_bytes(to_unit(images).sub_(mean).mul_(factor).add_(mean))
+    values = to_unit(images)
+    mean = torch.from_numpy(values.cpu().numpy().mean(axis=(1, 2), keepdims=True)).to(images.device)
+    return to_bytes(values.sub_(mean).mul_(factor).add_(mean))
 
 
 def saturate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:

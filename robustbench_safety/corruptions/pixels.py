@@ -22,7 +22,8 @@ def divide(values: torch.Tensor, divisor: float) -> torch.Tensor:
 
 def to_unit(images: torch.Tensor, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """Return 8-bit ``images`` as a new tensor of floats in [0, 1]."""
-    return divide(images.to(dtype), 255.0)
+    # In place: fresh memory for a second copy takes as long as the division.
+    return images.to(dtype).div_(torch.tensor(255.0, dtype=dtype, device=images.device))
 
 
 def to_bytes(values: torch.Tensor) -> torch.Tensor:
