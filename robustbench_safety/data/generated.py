@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety import corruptions
 from robustbench_safety.data.base import ArrayReader, Indices, Stored
+from robustbench_safety.data.source_sizes import SizedReader
 from robustbench_safety.errors import DataError, FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of
 from robustbench_safety.records import Condition, GeneratedLayout
@@ -74,6 +75,13 @@ class GeneratedReader(ArrayReader):
 
     def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.uint8]:
         """Return the corrupted images, or the frames of each clip in turn: uint8 [n * frames, H, W, 3]."""
+        if self._condition.kind == "sequence" and isinstance(self._source, SizedReader):
+            # What moves in from beyond the frame differs in size from photograph to photograph.
+            starts = self._source.starts(indices, stored)
+            return np.concatenate([
+                self._frames(start[None], [self.sample_ids[i]])
+                for start, i in zip(starts, indices, strict=True)
+            ])  # fmt: skip
         images = self._source.block(indices, stored)
         if not _is_8_bit(images):
             raise DataError(
@@ -95,8 +103,16 @@ class GeneratedReader(ArrayReader):
                 saved_as=self._layout.saved_as,
                 textures=self._textures,
             )
+        return self._frames(images, ids)
+
+    def _frames(self, images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
         clips = corruptions.sequence(
-            images, name, difficulty=level, seed=self._seed, variant=variant, sample_ids=ids
+            images,
+            self._condition.name,
+            difficulty=self._condition.level,
+            seed=self._seed,
+            variant=self._layout.variant,
+            sample_ids=ids,
         )
         return clips.reshape(-1, *clips.shape[2:])
 

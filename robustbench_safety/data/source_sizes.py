@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from robustbench_safety.data.base import ArrayReader, FileReader, Indices, Stored
 from robustbench_safety.data.transforms import Transform
 from robustbench_safety.errors import UsageError
 from robustbench_safety.records import Preprocessing
 
-__all__ = ["SizedReader", "sized"]
+__all__ = ["SizedReader", "sized", "start_of_sequence"]
 
 #: Threads that decode and resize; Pillow works outside Python's lock, and a block has few images.
 _THREADS = 4
 #: Share of each side that the 299 px images keep.
 _CENTRAL = 0.875
+#: Shorter side of the photographs that ImageNet-C and ImageNet-P are cut from, in pixels.
+_SHORTER = 256
 
 
 def _to(side: int, *, resize: int | tuple[int, int]) -> Transform:
@@ -37,7 +40,7 @@ def _to(side: int, *, resize: int | tuple[int, int]) -> Transform:
 
 
 _TRANSFORMS: Mapping[str, Transform] = {
-    "imagenet": _to(224, resize=256),
+    "imagenet": _to(224, resize=_SHORTER),
     "inception": _to(299, resize=(299, 299)),
     "tiny": _to(64, resize=(64, 64)),
     "cifar": _to(32, resize=32),
@@ -64,6 +67,22 @@ def sized(image: NDArray[np.uint8], variant: str) -> NDArray[np.uint8]:
         top, left = int(height * (1 - _CENTRAL) / 2), int(width * (1 - _CENTRAL) / 2)
         image = image[top : height - top, left : width - left]
     return _TRANSFORMS[variant](image)
+
+
+def start_of_sequence(image: NDArray[np.uint8], variant: str) -> NDArray[np.uint8]:
+    """Return what a perturbation sequence of a picture starts from.
+
+    As ``sized``, but for "imagenet" and "inception", whose frames are cut after the picture was moved: the
+    shorter side at 256 and nothing cut; the picture as it is.
+    """
+    if variant == "inception":
+        return image
+    if variant != "imagenet":
+        return sized(image, variant)
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    size = (int(_SHORTER * width / shorter), int(_SHORTER * height / shorter))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 class SizedReader(ArrayReader):
@@ -95,16 +114,25 @@ class SizedReader(ArrayReader):
 
     def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.uint8]:
         """Return uint8 [n, S, S, 3]; a damaged file is named."""
+        return np.stack(self._pictures(indices, stored, sized))
 
-        def one(item: tuple[np.int64, Stored]) -> NDArray[np.uint8]:
-            index, content = item
-            return sized(self._source.decode(int(index), content), self._variant)
+    def starts(self, indices: Indices, stored: Sequence[Stored]) -> list[NDArray[np.uint8]]:
+        """Return what a sequence of each picture starts from: n of uint8 [H, W, 3]."""
+        return self._pictures(indices, stored, start_of_sequence)
 
-        items = list(zip(indices, stored, strict=True))
-        if len(items) == 1:
-            return one(items[0])[None]
+    def _pictures(
+        self,
+        indices: Indices,
+        stored: Sequence[Stored],
+        bring: Callable[[NDArray[np.uint8], str], NDArray[np.uint8]],
+    ) -> list[NDArray[np.uint8]]:
+        def one(index: np.int64, content: Stored) -> NDArray[np.uint8]:
+            return bring(self._source.decode(int(index), content), self._variant)
+
+        if len(indices) == 1:
+            return [one(indices[0], stored[0])]
         with ThreadPoolExecutor(_THREADS, "rbs-sizes") as pool:
-            return np.stack(list(pool.map(one, items)))
+            return list(pool.map(one, indices, stored))
 
     def files(self) -> Sequence[Path]:
         """Return the pictures' files."""

@@ -91,6 +91,29 @@ def test_corruptions_of_a_folder_are_those_of_its_pictures_at_the_variant_s_size
     assert np.array_equal(reader.block(indices, reader.stored(indices)), expected[::-1])
 
 
+@pytest.mark.parametrize("name", ["translate", "brightness"])
+def test_a_sequence_of_imagenet_starts_from_photographs_of_256_that_nothing_was_cut_from(
+    tmp_path: Path, photographs: list[NDArray[np.uint8]], name: str
+) -> None:
+    dataset(tmp_path, photographs, "imagenet")
+    text = (tmp_path / "mine.yaml").read_text().replace("role: corruption", "role: sequence")
+    head = text.partition("conditions:")[0]
+    (tmp_path / "mine.yaml").write_text(
+        f"{head}conditions: [{{kind: sequence, names: [{name}], levels: [1]}}]\n"
+    )
+    made = load_dataset("mine", data=DataRoot(root=tmp_path, beside=tmp_path))
+    reader = made.open(made.manifest.all_conditions()[0], seed=5)
+    assert isinstance(reader, ArrayReader)
+    indices = np.array([1, 0])
+    found = reader.block(indices, reader.stored(indices))
+    for clip, i in zip(np.split(found, 2), indices, strict=True):
+        whole = np.asarray(transforms.Resize(256)(Image.fromarray(photographs[i])))
+        expected = corruptions.sequence(
+            whole[None], name, seed=5, variant="imagenet", sample_ids=[reader.sample_ids[i]]
+        )
+        assert np.array_equal(clip, expected[0])
+
+
 def test_a_damaged_picture_is_named(tmp_path: Path, photographs: list[NDArray[np.uint8]]) -> None:
     made = dataset(tmp_path, photographs, "imagenet")
     path = tmp_path / "files" / "dog" / "one.png"
