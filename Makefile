@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check table bench golden lock clean install
+.PHONY: demo test check table bench bench-peers golden lock clean install
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -30,10 +30,11 @@ check: $(INSTALLED)  ## lint, format, types
 test: check  ## the same, and the tests
 	$(BIN)/pytest --cov
 
-golden: $(INSTALLED)  ## the longer checks: train the demo's checkpoints again, to the bit
+golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints again, to the bit; the whole table of CIFAR-10-C
 	$(BIN)/python -m robustbench_safety.recipes.digits build/demo
 	for f in digits_plain digits_augmented; do \
 	  cmp build/demo/$$f.safetensors robustbench_safety/demo/$$f.safetensors || exit 1; done
+	RBS_WHOLE_TABLE=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build
@@ -41,10 +42,22 @@ table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.predict
 
+# imagecorruptions has not been released since NumPy 2 and asks for pkg_resources, which newer setuptools lack.
+PEERS := benchmarks/.peers
+bench-peers: $(INSTALLED) $(PEERS)/.installed  ## time the corruptions against imagecorruptions on one core
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.corruptions $(if $(TEXTURES),--textures $(TEXTURES))
+
+$(PEERS)/.installed: $(INSTALLED)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python 'setuptools<80' wheel numba numpy \
+	  opencv-python-headless Pillow scikit-image scipy
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps --no-build-isolation imagecorruptions==1.1.2
+	touch $@
+
 lock: $(INSTALLED)  ## choose newer versions for requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --group dev \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	! grep -E '://' requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build rbs-demo bench-results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build rbs-demo bench-results $(PEERS)
