@@ -161,10 +161,16 @@ def corrupt(
     make = (CORRUPTIONS if name in CORRUPTIONS else CORRUPTIONS_BAR)[name]
     if name == "frost":
         make = partial(frost.frost, textures=textures)
-    corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
-    for part in parts(clean):
+
+    def made(part: slice) -> torch.Tensor:
         keys = [("corruption", name, severity, key) for key in ids[part]]
-        draws = draws_for(seed, keys, clean.device)
-        made = make(clean[part], rows[severity - 1], draws)
-        corrupted[part] = jpeg_round_trip(made, SAVED_QUALITY) if through_jpeg else made
+        result = make(clean[part], rows[severity - 1], draws_for(seed, keys, clean.device))
+        return jpeg_round_trip(result, SAVED_QUALITY) if through_jpeg else result.contiguous()
+
+    first, *others = parts(clean)
+    if not others:
+        return like(images, made(first))
+    corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
+    for part in (first, *others):
+        corrupted[part] = made(part)
     return like(images, corrupted)
