@@ -51,7 +51,7 @@ def networks(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (folder / "published_nets_end_to_end.py").write_text(NETWORKS)
     sys.path.insert(0, str(folder))
     usual = [0.4914, 0.4822, 0.4465]
-    found = {
+    found: dict[str, torch.nn.Module] = {
         name: load_model(f"cifar:{name}", checkpoint=checkpoints / file).network
         for name, file in (("resnet20", "resnet20-12fca82f.th"), ("resnet32", "resnet32-d509ac18.th"))
     }
