@@ -2,10 +2,11 @@
 
 ``make bench-peers`` builds the environment of the other package in benchmarks/.peers and runs this.
 
-Both work on one core on the same 224 px crops of photographs at severity 3, in turn, corruption by
-corruption, ROUNDS times; quoted is the median of the rounds' ratios of images a second of processor time, which other
-work on the machine moves less than the clock (both have one thread). Ours takes a batch,
-theirs takes one image at a time, as each is made for. A corruption that crashes there has no ratio.
+Both work on one core on the same 224 px crops of photographs at severity 3, ROUNDS times; quoted is the
+median of the rounds' ratios of images a second of processor time, which other work on the machine moves less
+than the clock (both have one thread). Ours takes a batch, theirs one image at a time, as each is made for. A
+corruption that crashes there has no ratio.
+
 CIFAR-10-C complete (19 x 5 x 10,000 images) is extrapolated from N_SAMPLES images of every cell, made by as
 many processes as there are cores, as ``rbs data make`` does it; loading the libraries is not counted.
 """

@@ -14,7 +14,7 @@ import numpy as np
 def main() -> None:
     """Time the corruptions that are named after the file of images: FILE SEVERITY SECONDS NAME ..."""
     import cv2
-    import imagecorruptions
+    import imagecorruptions  # type: ignore[import-not-found, unused-ignore]  # it lies in benchmarks/.peers
 
     cv2.setNumThreads(1)
     images = np.load(sys.argv[1])
