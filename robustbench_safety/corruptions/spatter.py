@@ -64,7 +64,7 @@ def with_water(
     levels = liquid.mul(255.0).to(torch.int32).bitwise_and_(255).to(torch.uint8)
     light = np.stack([_light(one, opencv) for one in levels.cpu().numpy()])
     drops = levels.to(torch.float32).mul_(torch.from_numpy(light).to(levels.device))
-    # Without any drop the authors' code divides 0 by 0, which was not met in 10,000 images: that image stays.
+    # Without any drop the authors' code divides 0 by 0: that image stays as it is.
     highest = drops.amax((1, 2), keepdim=True)
     drops = drops.div_(highest.masked_fill_(highest == 0, 1.0)).mul_(intensity)
     return to_bytes(to_unit(images, torch.float32).add_(_coloured(drops, _WATER)))
