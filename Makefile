@@ -41,6 +41,7 @@ table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 
 bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.predict
+	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.wrapper
 
 # imagecorruptions has not been released since NumPy 2 and asks for pkg_resources, which newer setuptools lack.
 PEERS := benchmarks/.peers

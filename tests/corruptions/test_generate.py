@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,19 @@ from robustbench_safety import corruptions
 from robustbench_safety.corruptions import (
     CORRUPTIONS,
     SEQUENCES,
+    clips,
     compare_rule,
     corrupt,
     corruption_names,
+    generate,
     n_frames,
     parts,
     sequence,
     sequence_names,
 )
+from robustbench_safety.corruptions.draws import NumpyDraws
 from robustbench_safety.errors import UnknownNameError, UsageError
+from robustbench_safety.streams import random_stream
 
 Images = NDArray[np.uint8]
 
@@ -111,11 +116,20 @@ def test_numbers_and_text_of_numpy_give_the_same_stream_as_those_of_python(photo
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every
-def test_a_gpu_gives_the_same_bytes(photos: Images, flats: Images, kind: str, name: str) -> None:
+def test_a_gpu_agrees_to_one_grey_level_when_it_is_given_the_same_draws(
+    photos: Images, flats: Images, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numpys(seed: int, keys: Sequence[tuple[str | int, ...]], device: torch.device) -> NumpyDraws:
+        return NumpyDraws([random_stream(seed, *key) for key in keys], device)
+
     images = np.concatenate([photos, flats])
+    expected = make(images, kind, name)
+    for module in (generate, clips):
+        monkeypatch.setattr(module, "draws_for", numpys)
     result = make(torch.from_numpy(images).cuda(), kind, name)
     assert result.is_cuda
-    np.testing.assert_array_equal(result.cpu().numpy(), make(images, kind, name))
+    apart = np.abs(result.cpu().numpy().astype(int) - expected.astype(int))
+    assert np.mean(apart <= 1) >= 0.999
 
 
 def test_names_are_listed_in_the_order_of_the_paper() -> None:
