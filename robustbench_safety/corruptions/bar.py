@@ -15,6 +15,7 @@ import math
 
 import torch
 
+from robustbench_safety.corruptions.bar_planes import column, places, truncated
 from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.severities import Parameters
 
@@ -46,7 +47,7 @@ def brownish_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -
     """Add noise of low frequencies to each channel; ``parameters`` is (level,)."""
     (level,) = parameters
     noise = _coloured_noise(1 / (_from_centre(images) ** 2 + 1), draws, channels=3)
-    return _truncated(images + level * 6.4 * noise)
+    return truncated(images + level * 6.4 * noise)
 
 
 def checkerboard_cutout(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -54,9 +55,9 @@ def checkerboard_cutout(images: torch.Tensor, parameters: Parameters, draws: Dra
     (level,) = parameters
     n, side = len(images), images.shape[1]
     uniform = draws.random((2 + _MOST_SQUARES**2,))
-    angle = _column(uniform[:, 0] * (2 * math.pi))
-    square = _column((0.1 + 0.15 * uniform[:, 1]) * side).clamp(min=1)
-    rows, columns = _places(images)
+    angle = column(uniform[:, 0] * (2 * math.pi))
+    square = column((0.1 + 0.15 * uniform[:, 1]) * side).clamp(min=1)
+    rows, columns = places(images)
     down = (torch.cos(angle) * rows + torch.sin(angle) * columns) / square
     across = (torch.cos(angle) * columns - torch.sin(angle) * rows) / square
     one_colour = torch.remainder(down, 2).long() == torch.remainder(across, 2).long()
@@ -76,26 +77,26 @@ def single_frequency_greyscale(images: torch.Tensor, parameters: Parameters, dra
     first = (2 * first - 1) * math.pi
     second = (2 * second - 1) * first.abs()
     swapped = order < 0.5
-    along = _column(torch.where(swapped, second, first))
-    down = _column(torch.where(swapped, first, second))
-    rows, columns = _places(images)
-    wave = torch.sin(columns * along + rows * down + _column(phase * (2 * math.pi)))
-    return _truncated(images + level * 19.6 * wave.unsqueeze(-1))
+    along = column(torch.where(swapped, second, first))
+    down = column(torch.where(swapped, first, second))
+    rows, columns = places(images)
+    wave = torch.sin(columns * along + rows * down + column(phase * (2 * math.pi)))
+    return truncated(images + level * 19.6 * wave.unsqueeze(-1))
 
 
 def cocentric_sine_waves(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
     """Add saw-toothed rings round a point, their outline wavy; ``parameters`` is (level,)."""
     (level,) = parameters
     side = images.shape[1]
-    left, top, frequency, amplitude, width = map(_column, draws.random((5,)).unbind(1))
-    rows, columns = _places(images)
+    left, top, frequency, amplitude, width = map(column, draws.random((5,)).unbind(1))
+    rows, columns = places(images)
     x, y = columns - left * side, rows - top * side
     radius = torch.sqrt(x**2 + y**2) + torch.sin(torch.atan2(x, y) * (10 * frequency)) * (
         amplitude * (side / 10)
     )
     ring = width * (side / 10)
     saw = torch.remainder(radius, ring) / ring - 0.5
-    return _truncated(images + level * 12.8 * saw.unsqueeze(-1))
+    return truncated(images + level * 12.8 * saw.unsqueeze(-1))
 
 
 def plasma_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -105,11 +106,11 @@ def plasma_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> 
     """
     (level,) = parameters
     uniform = draws.random((3,))
-    passes = _column(draws.integers(4, 7, (1,))[:, 0])
-    time = _column(uniform[:, 0] * (6 * math.pi))
-    sharpness = _column(0.5 + 0.5 * uniform[:, 1])
-    scale = _column((0.075 + 0.125 * uniform[:, 2]) * images.shape[1])
-    rows, columns = _places(images)
+    passes = column(draws.integers(4, 7, (1,))[:, 0])
+    time = column(uniform[:, 0] * (6 * math.pi))
+    sharpness = column(0.5 + 0.5 * uniform[:, 1])
+    scale = column((0.075 + 0.125 * uniform[:, 2]) * images.shape[1])
+    rows, columns = places(images)
     x, y = columns / scale, rows / scale
     frequency, slowness, divisor = 1.0, 1.0, torch.ones_like(sharpness)
     for done in range(6):
@@ -121,7 +122,7 @@ def plasma_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> 
         frequency, slowness, divisor = frequency * 1.93, slowness * 1.15, divisor * (2.25 - sharpness)
     waves = (torch.sin(x - time), torch.sin((x + y + torch.sin(time)) * 0.5), torch.sin(y + time))
     strength = level * 6.4
-    return _truncated((1 - strength / 255) * images + strength * torch.stack(waves, dim=-1))
+    return truncated((1 - strength / 255) * images + strength * torch.stack(waves, dim=-1))
 
 
 def sparkles(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -136,7 +137,7 @@ def sparkles(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torc
     for star in range(count):
         light = _star(images, centres[:, star], rays[:, star], lengths[:, star], power=1.0)
         values = values + light * (255 - values)
-    return _truncated(values)
+    return truncated(values)
 
 
 def inverse_sparkles(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -147,7 +148,7 @@ def inverse_sparkles(images: torch.Tensor, parameters: Parameters, draws: Draws)
     rays = draws.integers(50, _MOST_RAYS, (1,))[:, 0]
     lengths = 0.25 * side * (1 + 0.25 * draws.normal((_MOST_RAYS,)))
     light = _star(images, centre, rays, lengths, power=level * 6.5 / 50)
-    return _truncated(255 + light * (images - 255.0))
+    return truncated(255 + light * (images - 255.0))
 
 
 def _star(
@@ -162,14 +163,14 @@ def _star(
         lengths: [N, most rays], in pixels.
         power: How fast the light fades.
     """
-    rows, columns = _places(images)
-    down, across = rows - _column(centre[:, 0]), columns - _column(centre[:, 1])
-    turn = (torch.atan2(across, down) + math.pi) / (2 * math.pi) * _column(rays)
+    rows, columns = places(images)
+    down, across = rows - column(centre[:, 0]), columns - column(centre[:, 1])
+    turn = (torch.atan2(across, down) + math.pi) / (2 * math.pi) * column(rays)
     ray = turn.long()
     between = turn - ray
 
     def length(index: torch.Tensor) -> torch.Tensor:
-        wanted = torch.remainder(index, _column(rays)).flatten(1)
+        wanted = torch.remainder(index, column(rays)).flatten(1)
         return lengths.gather(1, wanted).view_as(index)
 
     reach = length(ray) + between * (length(ray + 1) - length(ray))
@@ -196,18 +197,3 @@ def _from_centre(images: torch.Tensor) -> torch.Tensor:
     """Return each pixel's distance from the middle, float64 [S, S]."""
     offsets = torch.arange(images.shape[1], dtype=torch.float64, device=images.device) - images.shape[1] / 2
     return torch.sqrt(offsets[:, None] ** 2 + offsets[None] ** 2)
-
-
-def _places(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows [H, 1] and columns [W] as float64."""
-    rows, columns = (torch.arange(n, dtype=torch.float64, device=images.device) for n in images.shape[1:3])
-    return rows[:, None], columns
-
-
-def _column(values: torch.Tensor) -> torch.Tensor:
-    """Return one value an image as [N, 1, 1]."""
-    return values.view(-1, 1, 1)
-
-
-def _truncated(values: torch.Tensor) -> torch.Tensor:
-    return values.clamp(0, 255).to(torch.uint8)

@@ -10,6 +10,9 @@ import torch
 
 from robustbench_safety.corruptions import (
     bar,
+    bar_overlays,
+    bar_splines,
+    bar_warps,
     blur,
     digital,
     elastic,
@@ -83,12 +86,19 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 CORRUPTIONS_BAR: Mapping[str, Corruption] = {
     "blue_noise_sample": bar.blue_noise_sample,
     "brownish_noise": bar.brownish_noise,
+    "caustic_refraction": bar_warps.caustic_refraction,
     "checkerboard_cutout": bar.checkerboard_cutout,
+    "circular_motion_blur": bar_splines.circular_motion_blur,
     "cocentric_sine_waves": bar.cocentric_sine_waves,
     "inverse_sparkles": bar.inverse_sparkles,
+    "lines": bar_overlays.lines,
+    "perlin_noise": bar_overlays.perlin_noise,
+    "pinch_and_twirl": bar_warps.pinch_and_twirl,
     "plasma_noise": bar.plasma_noise,
+    "ripple": bar_warps.ripple,
     "single_frequency_greyscale": bar.single_frequency_greyscale,
     "sparkles": bar.sparkles,
+    "transverse_chromatic_abberation": bar_splines.transverse_chromatic_abberation,
 }
 
 

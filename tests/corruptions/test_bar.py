@@ -13,6 +13,7 @@ from robustbench_safety.corruptions import CORRUPTIONS_BAR, bar_names, corrupt, 
 from robustbench_safety.corruptions.severities_bar import SEVERITIES_BAR
 from robustbench_safety.errors import UnknownNameError
 from robustbench_safety.streams import random_stream
+from tests.corruptions.reference_bar import WARPS
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -144,6 +145,7 @@ TRANSCRIPTIONS: dict[str, Callable[[Image, float, np.random.Generator], Image]] 
     "plasma_noise": plasma,
     "single_frequency_greyscale": wave,
     "sparkles": stars,
+    **WARPS,
 }
 CELLS = [(name, variant, s) for name, rows in SEVERITIES_BAR.items() for variant in rows for s in (1, 3, 5)]
 
