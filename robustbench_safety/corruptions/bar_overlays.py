@@ -56,7 +56,7 @@ def _smooth_lines(starts: torch.Tensor, ends: torch.Tensor, side: int) -> torch.
         ends: int64 [(row, column), N, L].
         side: Of the picture; what lies outside is not drawn.
 
-    Source: scikit-image, draw/_draw.pyx, _line_aa; Zingl, "A Rasterizing Algorithm for Drawing Curves" (2012).
+    Source: scikit-image, draw/_draw.pyx, _line_aa; Zingl, A Rasterizing Algorithm for Drawing Curves (2012).
     """
     row, col = starts
     last_row, last_col = ends
