@@ -34,7 +34,7 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints again, to the
 	$(BIN)/python -m robustbench_safety.recipes.digits build/demo
 	for f in digits_plain digits_augmented; do \
 	  cmp build/demo/$$f.safetensors robustbench_safety/demo/$$f.safetensors || exit 1; done
-	RBS_WHOLE_TABLE=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py
+	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build

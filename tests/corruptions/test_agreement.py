@@ -2,7 +2,7 @@
 
 Both sides draw on their own, so no pixel agrees; what each does to a picture must agree on average. Every
 statistic is taken a picture and compared within pairs, so that the pictures' own spread does not hide a
-difference.
+difference. Severity 3 is tested always; all five with RBS_LONG=1 (``make golden``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scipy import fft
 from robustbench_safety.corruptions import corrupt
 from robustbench_safety.corruptions.severities import SEVERITIES
 from tests.corruptions import reference
+from tests.long_checks import LONG
 
 Images = NDArray[np.uint8]
 
@@ -92,7 +93,7 @@ def largest_difference(clean: Images, name: str, severity: int, variant: str) ->
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("severity", range(1, 6))
+@pytest.mark.parametrize("severity", range(1, 6) if LONG else (3,))
 @pytest.mark.parametrize("name", TRANSCRIPTIONS)
 def test_freely_drawn_output_agrees_on_a_thousand_images_of_cifar(
     cifar: Images, name: str, severity: int
@@ -102,11 +103,8 @@ def test_freely_drawn_output_agrees_on_a_thousand_images_of_cifar(
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "severity"),
-    # The transcription of elastic transform takes a second and more for each severity.
-    [(n, s) for n in TRANSCRIPTIONS for s in ((1, 3, 5) if n == "elastic_transform" else range(1, 6))],
-)
+@pytest.mark.parametrize("severity", range(1, 6) if LONG else (3,))
+@pytest.mark.parametrize("name", TRANSCRIPTIONS)
 def test_freely_drawn_output_agrees_on_fifty_photographs_of_imagenet(
     photographs: Images, name: str, severity: int
 ) -> None:

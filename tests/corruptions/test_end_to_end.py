@@ -2,14 +2,13 @@
 
 The reference (facts/reference_cifar10.json of the shared data) was measured on the first 2,000 test images,
 corrupted by the authors' code: no stream of random numbers is shared with it, so a cell agrees within its
-sampling error. Severity 3 is tested always; all five with RBS_WHOLE_TABLE=1 (``make golden``), which takes
+sampling error. Severity 3 is tested always; all five with RBS_LONG=1 (``make golden``), which takes
 about ten minutes on two cores.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
@@ -24,14 +23,14 @@ from robustbench_safety.corruptions import corrupt, corruption_names
 from robustbench_safety.data import load_dataset
 from robustbench_safety.data.base import ArrayReader
 from robustbench_safety.models import load_model
+from tests.long_checks import LONG
 from tests.models.graphs.exporting import PREPROCESSING
 from tests.models.test_small_nets import NETWORKS
 
 pytestmark = pytest.mark.realdata
 
 N = 2_000
-WHOLE = bool(os.environ.get("RBS_WHOLE_TABLE"))
-SEVERITIES = (1, 2, 3, 4, 5) if WHOLE else (3,)
+SEVERITIES = (1, 2, 3, 4, 5) if LONG else (3,)
 #: Both sides make the same pixels of an image, up to a grey level here and there.
 DETERMINISTIC = {
     "defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression", "gaussian_blur",
@@ -138,7 +137,7 @@ def off(errors: Errors, reference: Errors, allowed: Callable[[str, float, float]
     return words
 
 
-@pytest.mark.timeout(3600 if WHOLE else 900)
+@pytest.mark.timeout(3600 if LONG else 900)
 def test_the_error_in_every_cell_is_the_reference_s_within_four_standard_errors(
     errors: Errors, reference: Errors
 ) -> None:
@@ -151,7 +150,7 @@ def test_the_error_in_every_cell_is_the_reference_s_within_four_standard_errors(
     assert off(errors, reference, four_standard_errors) == []
 
 
-@pytest.mark.timeout(3600 if WHOLE else 900)
+@pytest.mark.timeout(3600 if LONG else 900)
 def test_the_error_under_a_deterministic_corruption_is_the_reference_s_within_three_tenths_of_a_point(
     errors: Errors, reference: Errors
 ) -> None:
@@ -161,7 +160,7 @@ def test_the_error_under_a_deterministic_corruption_is_the_reference_s_within_th
     assert off(errors, reference, three_tenths) == []
 
 
-@pytest.mark.timeout(3600 if WHOLE else 900)
+@pytest.mark.timeout(3600 if LONG else 900)
 def test_the_mean_over_the_official_fifteen_is_the_reference_s_within_six_tenths_of_a_point(
     errors: Errors, reference: Errors
 ) -> None:
@@ -171,7 +170,7 @@ def test_the_mean_over_the_official_fifteen_is_the_reference_s_within_six_tenths
         ours = np.mean([cells[cell] for cell in official])
         theirs = np.mean([reference[name][cell] for cell in official])
         # One severity alone has a fifth of the cells, so its mean is as much less certain.
-        assert abs(ours - theirs) <= 0.006 * (1 if WHOLE else sqrt(5)), f"{name}: {ours:.4f}, {theirs:.4f}"
+        assert abs(ours - theirs) <= 0.006 * (1 if LONG else sqrt(5)), f"{name}: {ours:.4f}, {theirs:.4f}"
 
 
 def test_another_corruption_is_noticed(errors: Errors, reference: Errors) -> None:
