@@ -82,6 +82,7 @@ def build(asked: Asked) -> Built:
     info, state = _load(network, asked, source)
     return Built(
         network=_Logits(network),
+        architecture=source.hub or source.folder.absolute().name,
         preprocessing=preprocessing,
         label_space=label_space,
         # Beside the weights the configuration makes the network: its activations, its norms' epsilon.

@@ -429,3 +429,8 @@ def test_a_folder_is_scored_from_its_pictures_to_the_record(tmp_path: Path) -> N
     assert 0.5 < value <= 1
     assert evaluation.record.model.family == "hf"
     assert evaluation.record.model.preprocessing.resize == (32, 32)
+
+
+def test_a_record_names_a_folder_by_its_name_and_not_by_its_path(vit: Path) -> None:
+    spec = load_model(f"hf:{vit}", label_space="cifar-10").spec
+    assert spec.architecture == vit.name
