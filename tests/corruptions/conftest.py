@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,18 @@ Images = NDArray[np.uint8]
 def textures(shared: Path) -> Path:
     """Return the folder of the pictures that frost is made of; without them the test is skipped."""
     return shared / "data" / "samples" / "frost"
+
+
+@pytest.fixture(scope="session")
+def imagemagick() -> str:
+    """Return the command of ImageMagick 6 with 16 bits, which the definition was read from."""
+    for name in ("/usr/bin/convert", "convert", "convert-im6.q16"):
+        if (command := shutil.which(name)) is None:
+            continue
+        answer = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stdout
+        if "ImageMagick 6" in answer and "Q16" in answer and "Q16-HDRI" not in answer:
+            return command
+    pytest.skip("ImageMagick 6 is not installed: apt-get install imagemagick")
 
 
 @pytest.fixture(autouse=True)

@@ -74,11 +74,18 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> Layer:
     while step >= 2:
         half, n = step // 2, side // step
 
-        def fill(dy: int, dx: int, around: tuple[tuple[int, int], ...]) -> None:
-            noise = wibble * rng.uniform(-wibble, wibble, (n, n))  # noqa: B023
-            for i in range(n):  # noqa: B023
-                for j in range(n):  # noqa: B023
-                    y, x = i * step + dy, j * step + dx  # noqa: B023
+        def fill(
+            dy: int,
+            dx: int,
+            around: tuple[tuple[int, int], ...],
+            step: int = step,
+            n: int = n,
+            wibble: float = wibble,
+        ) -> None:
+            noise = wibble * rng.uniform(-wibble, wibble, (n, n))
+            for i in range(n):
+                for j in range(n):
+                    y, x = i * step + dy, j * step + dx
                     four = [height[(y + a) % side, (x + b) % side] for a, b in around]
                     height[y, x] = sum(four) / 4 + noise[i, j]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,18 +21,6 @@ Images = NDArray[np.uint8]
 MOTIONS = sorted({row for rows in SEVERITIES["motion_blur"].values() for row in rows})
 SNOWS = sorted({row[4:6] for rows in SEVERITIES["snow"].values() for row in rows})
 ANGLES = [-45.0, -44.3, -20.123, 0.0, 3.3, 30.0, 45.0, -90.0, -135.0, -100.7]
-
-
-@pytest.fixture(scope="module")
-def imagemagick() -> str:
-    """Return the command of ImageMagick 6 with 16 bits, which the definition was read from."""
-    for name in ("/usr/bin/convert", "convert", "convert-im6.q16"):
-        if (command := shutil.which(name)) is None:
-            continue
-        answer = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stdout
-        if "ImageMagick 6" in answer and "Q16" in answer and "Q16-HDRI" not in answer:
-            return command
-    pytest.skip("ImageMagick 6 is not installed: apt-get install imagemagick")
 
 
 def blurred(image: Images, radius: float, sigma: float, angle: float) -> Images:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,23 +23,22 @@ Images = NDArray[np.uint8]
 CPU = torch.device("cpu")
 
 
-def by_imagemagick(levels: Images, radius: float, sigma: float, angle: float) -> Images:
+def by_imagemagick(program: str, levels: Images, radius: float, sigma: float, angle: float) -> Images:
     """One layer as a PNG through ImageMagick, as the authors' code does it."""
     encoded = io.BytesIO()
     Image.fromarray(levels).save(encoded, "PNG")
     trail = f"{radius}x{sigma}{angle:+.17g}"
-    command = ["convert", "png:-", "-motion-blur", trail, "png:-"]
+    command = [program, "png:-", "-motion-blur", trail, "png:-"]
     done = subprocess.run(command, input=encoded.getvalue(), capture_output=True, check=True)
     return np.asarray(Image.open(io.BytesIO(done.stdout)).convert("L"))
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick's convert")
 @pytest.mark.parametrize(("variant", "severity"), reference.CELLS)
 def test_it_equals_the_one_image_transcription_through_imagemagick(
-    photos_of: Callable[[int, int], Images], variant: str, severity: int
+    photos_of: Callable[[int, int], Images], imagemagick: str, variant: str, severity: int
 ) -> None:
     def made(image: Images, parameters: tuple[float, ...], rng: np.random.Generator) -> Images:
-        return reference.snow(image, parameters, rng, by_imagemagick)
+        return reference.snow(image, parameters, rng, partial(by_imagemagick, imagemagick))
 
     difference = reference.differences(photos_of(SIDES[variant], 2), "snow", severity, variant, made)
     assert difference.max() <= 1
