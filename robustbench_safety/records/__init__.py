@@ -1,6 +1,7 @@
 """The frozen types that everything else passes around. They import nothing of this package but each other."""
 
 from robustbench_safety.records.base import Digest, Name, Record, RelativePath
+from robustbench_safety.records.baseline import Baseline, BaselineGap, BaselineMetric, BaselineTable
 from robustbench_safety.records.dataset import (
     Archive,
     ClassMap,
@@ -64,6 +65,10 @@ __all__ = [
     "Archive",
     "Attack",
     "AttackOutcome",
+    "Baseline",
+    "BaselineGap",
+    "BaselineMetric",
+    "BaselineTable",
     "BuiltinLayout",
     "Cell",
     "CheckpointInfo",
