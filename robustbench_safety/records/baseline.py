@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ class BaselineTable(Record):
     """Whether the numbers were read in ``source``; False where they are recalled from the literature."""
     source: str = Field(min_length=1)
     values: dict[Name, Levels] = Field(min_length=1)
-    """By corruption or sequence: one number a level, or the mean over the levels alone; rates as fractions."""
+    """By corruption or sequence: one number a level, or the mean over them alone; rates as fractions."""
 
     @model_validator(mode="after")
     def _can_divide(self) -> Self:
@@ -40,6 +41,14 @@ class BaselineTable(Record):
             if sum(self.values[name]) == 0:
                 raise ValueError(f"{name!r} is 0 at every level: nothing can be divided by it")
         return self
+
+    def by_name(self) -> dict[str, float | tuple[float, ...]]:
+        """Return the numbers a level, or the mean as a number: what the mean corruption error takes."""
+        return {name: numbers if len(numbers) > 1 else numbers[0] for name, numbers in self.values.items()}
+
+    def means(self) -> dict[str, float]:
+        """Return the mean over the levels: what the mean flip rate and the mean top-5 distance take."""
+        return {name: math.fsum(numbers) / len(numbers) for name, numbers in self.values.items()}
 
 
 class BaselineGap(Record):
