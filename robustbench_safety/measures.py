@@ -8,151 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from robustbench_safety import metrics
-from robustbench_safety.corruptions import compare_rule
-from robustbench_safety.data.label_sets import Labels
-from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
-from robustbench_safety.labels import project_logits, subset_positions
 from robustbench_safety.metrics import Interval
-from robustbench_safety.predictions import Predictions
+from robustbench_safety.outputs import Outputs
 
-__all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs"]
+__all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs", "Units"]
 
-Number = TypeVar("Number", bound=np.generic)
 Floats = NDArray[np.float64]
 Options = dict[str, int | float | str]
 Units = tuple[Floats, ...]
 """What of one condition its interval is made from: arrays with one entry for each source image or clip."""
-
-
-class Outputs:
-    """What the metrics read, from one condition's predictions seen through a class subset.
-
-    Args:
-        predictions: One condition.
-        columns: Columns of the subset int64 [C], None for the whole label space.
-        truth: Labels beyond the one class that was stored with each image; None where that is all.
-    """
-
-    def __init__(
-        self,
-        predictions: Predictions,
-        columns: NDArray[np.int64] | None = None,
-        *,
-        truth: Labels | None = None,
-    ) -> None:
-        self._predictions, self._columns, self._truth = predictions, columns, truth
-
-    @cached_property
-    def _position(self) -> NDArray[np.int64]:
-        """Index in the subset of each row's label; -1 outside it and for OOD images."""
-        labels = self._predictions.labels
-        if self._columns is None:
-            return labels
-        position = subset_positions(self._columns, self._predictions.header.n_classes)
-        return np.where(labels >= 0, position[labels], -1)
-
-    @cached_property
-    def kept(self) -> NDArray[np.bool_]:
-        """Rows that are measured: not images of classes outside the subset, nor any that nobody labelled."""
-        if self._truth is not None:
-            return np.asarray(self._cut(self._truth.right).any(axis=1))
-        return (self._position >= 0) | (self._predictions.labels < 0)
-
-    @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """True class as an index of the subset: [rows]; undefined where several are right."""
-        if self._truth is not None:
-            raise UndefinedMetricError(
-                "an image may have several right classes here", expected="a metric of sets of classes"
-            )
-        return self._position[self.kept]
-
-    @cached_property
-    def right(self) -> NDArray[np.bool_] | None:
-        """Which classes of the subset are right: [rows, C]; None where each image has its one class."""
-        return None if self._truth is None else self._cut(self._truth.right)[self.kept]
-
-    @cached_property
-    def shares(self) -> Floats:
-        """Share of people who chose each class: [rows, C]; undefined where nobody was counted."""
-        if self._truth is None or self._truth.shares is None:
-            raise UndefinedMetricError("nobody was asked", expected="labels with counts of people")
-        return np.asarray(self._cut(self._truth.shares)[self.kept])
-
-    def _cut(self, table: NDArray[Number]) -> NDArray[Number]:
-        return table if self._columns is None else project_logits(table, self._columns)
-
-    @cached_property
-    def logits(self) -> Floats:
-        """[rows, C]; refused where only a summary was stored."""
-        rows = None if self.kept.all() else self.kept
-        return self._predictions.logits(rows=rows, columns=self._columns)
-
-    @cached_property
-    def predicted(self) -> NDArray[np.int64]:
-        """[rows]; undefined where top-1 classes alone are known and one lies outside the subset."""
-        if self._columns is None:
-            return self._predictions.predicted[self.kept]
-        if self._predictions.header.columns == "top1":
-            # A largest logit of all is also the largest of those beside it.
-            found = self._predictions.predicted[self.kept]
-            position = subset_positions(self._columns, self._predictions.header.n_classes)[found]
-            if (outside := int((position < 0).sum())) > 0:
-                raise UndefinedMetricError(
-                    "only top-1 classes were handed in",
-                    expected=f"logits, or top-1 classes among the {len(self._columns)} of the subset",
-                    found=f"{outside} of {len(found)} outside it",
-                )
-            return position
-        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
-
-    @cached_property
-    def correct(self) -> Floats:
-        """1 where right, else 0: [rows]."""
-        if self.right is not None:
-            return self.right[np.arange(len(self.right)), self.predicted].astype(np.float64)
-        return np.equal(self.predicted, self.labels).astype(np.float64)
-
-    @cached_property
-    def confidence(self) -> Floats:
-        """Largest softmax probability: [rows]."""
-        if self._columns is None and "neg_log_confidence" in self._predictions.values:
-            stored = self._predictions.values["neg_log_confidence"][self.kept]
-            log_confidence = -stored.astype(np.float64)
-        else:
-            log_confidence = self.logits.max(axis=1) - logsumexp(self.logits, axis=1)
-        confidence: Floats = np.exp(log_confidence)
-        return confidence
-
-    @cached_property
-    def probabilities(self) -> Floats:
-        """[rows, C]."""
-        out: Floats = np.exp(self.logits - logsumexp(self.logits, axis=1, keepdims=True))
-        return out
-
-    @cached_property
-    def clips(self) -> NDArray[np.int64]:
-        """Predicted classes [V, F]."""
-        frames = self._predictions.header.frames
-        if frames < 2:
-            raise IncompatiblePredictionsError(
-                f"{self._predictions.header.condition.path} is no sequence",
-                fix="a metric of consistency needs a dataset of sequences",
-            )
-        return self.predicted.reshape(-1, frames)
-
-    @property
-    def compare(self) -> Literal["previous", "first"]:
-        """Which frame each frame of a sequence is compared with."""
-        return compare_rule(self._predictions.header.condition.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +37,8 @@ class Metric:
     """Of the mean over the conditions: (units of each, seed, options)."""
     unit: Literal["fraction", "nats", "score"] = "fraction"
     direction: Literal["lower", "higher"] = "lower"
+    largest: float = 1.0
+    """Largest value of one unit, where ``units`` are means: 15 of a top-5 distance."""
 
 
 @dataclass(frozen=True, kw_only=True)
