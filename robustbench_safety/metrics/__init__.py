@@ -4,6 +4,7 @@ A value that does not exist is an ``UndefinedMetricError``, never 0 or NaN, and 
 never matters (but for ties in the ``_hendrycks`` functions, which keep the published sort).
 """
 
+from robustbench_safety.metrics.absolute_gap_intervals import ece_interval, mean_absolute_calibration_interval
 from robustbench_safety.metrics.accuracy import (
     RiskCoverageCurve,
     aurc,
@@ -23,8 +24,23 @@ from robustbench_safety.metrics.calibration import (
     rms_calibration_error,
     rms_calibration_error_hendrycks,
 )
-from robustbench_safety.metrics.calibration_intervals import ece_interval, rms_calibration_interval
-from robustbench_safety.metrics.consistency import flip_rate, flips_per_clip
+from robustbench_safety.metrics.calibration_intervals import rms_calibration_interval
+from robustbench_safety.metrics.consistency import (
+    flip_rate,
+    flips_per_clip,
+    mean_flip_rate,
+    mean_top5_distance,
+    top5_distance,
+    top5_distances_per_clip,
+    zipf_distance,
+)
+from robustbench_safety.metrics.corruption import (
+    WorstCorruption,
+    corruption_error,
+    mean_corruption_error,
+    relative_mean_corruption_error,
+    worst_corruption,
+)
 from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr
 from robustbench_safety.metrics.detection_intervals import aupr_interval, auroc_interval, fpr_interval
 from robustbench_safety.metrics.differences import independent_difference
@@ -56,6 +72,7 @@ __all__ = [
     "PairedDifference",
     "ReliabilityBins",
     "RiskCoverageCurve",
+    "WorstCorruption",
     "aupr_in",
     "aupr_interval",
     "aupr_out",
@@ -66,6 +83,7 @@ __all__ = [
     "bootstrap_interval",
     "brier_score",
     "clopper_pearson_interval",
+    "corruption_error",
     "cross_entropies",
     "ece_interval",
     "error_detection_auroc",
@@ -81,8 +99,13 @@ __all__ = [
     "maximum_calibration_error_hendrycks",
     "mean_absolute_calibration_error",
     "mean_absolute_calibration_error_hendrycks",
+    "mean_absolute_calibration_interval",
+    "mean_corruption_error",
+    "mean_flip_rate",
+    "mean_top5_distance",
     "negative_log_likelihood",
     "paired_difference",
+    "relative_mean_corruption_error",
     "reliability_bins",
     "risk_coverage_curve",
     "rms_calibration_error",
@@ -92,7 +115,11 @@ __all__ = [
     "set_error_rate",
     "soft_f1_score",
     "soft_label_cross_entropy",
+    "top5_distance",
+    "top5_distances_per_clip",
     "top_k_error",
     "two_sample_bootstrap_interval",
     "wilson_interval",
+    "worst_corruption",
+    "zipf_distance",
 ]
