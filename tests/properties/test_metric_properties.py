@@ -112,6 +112,22 @@ def clips(draw: st.DrawFn) -> Arrays:
 
 
 @st.composite
+def rankings(draw: st.DrawFn, classes: int) -> Arrays:
+    """Draw the classes of clips from the best down [V, F, K]."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    shape = draw(st.integers(1, 6)), draw(st.integers(2, 5)), classes
+    return (np.argsort(rng.random(shape), axis=2),)
+
+
+@st.composite
+def errors(draw: st.DrawFn, *, severities: bool = True, columns: int = 2) -> Arrays:
+    """Draw errors [C], or [C, S], and as many of a baseline, none of which is 0."""
+    shape = (draw(st.integers(1, 6)), *(draw(st.integers(1, 5)) for _ in range(severities)))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    return (rng.integers(0, 5, size=shape) / 4, 1 - rng.random(shape) / 2)[:columns]
+
+
+@st.composite
 def values(draw: st.DrawFn, columns: int = 1) -> Arrays:
     """Draw one value a unit [N] for each of one or two models."""
     n = draw(st.integers(1, 20))
@@ -159,6 +175,11 @@ def _binned(metric: Callable[..., float], *, worst: float = 1.0, published: bool
         order="matters within ties only" if published else "never matters",
         untied=distinct_answers(n) if published else None,
     )
+
+
+def _named(table: NDArray[Any]) -> dict[str, Any]:
+    """Return the rows of a table under names of their own."""
+    return {f"name{i}": row for i, row in enumerate(table)}
 
 
 ROWS: dict[str, Row] = {
@@ -252,6 +273,57 @@ ROWS: dict[str, Row] = {
         perfect=((A([[1, 1, 1]]),), 0.0),
         worst=((A([[0, 1, 0]]),), 1.0),
     ),
+    "corruption_error": Row(
+        metric=metrics.corruption_error,
+        inputs=errors(severities=False),
+        high=math.inf,
+        perfect=((A([0.0, 0.0]), A([0.5, 1.0])), 0.0),
+        worst=((A([1.0, 1.0]), A([0.5, 1.0])), 2 / 1.5),
+    ),
+    "mean_corruption_error": Row(
+        metric=lambda e, b: metrics.mean_corruption_error(_named(e), baseline=_named(b)),
+        inputs=errors(),
+        high=math.inf,
+        perfect=((A([[0.0, 0.0]]), A([[0.5, 1.0]])), 0.0),
+        worst=((A([[1.0, 1.0], [1.0, 1.0]]), A([[0.5, 1.0], [0.5, 0.5]])), (2 / 1.5 + 2) / 2),
+    ),
+    # A network that never errs on clean images, beside one that errs on a quarter of them.
+    "relative_mean_corruption_error": Row(
+        metric=lambda e, b: metrics.relative_mean_corruption_error(_named(e), 0.0, _named(b), 0.25),
+        inputs=errors(),
+        high=math.inf,
+        perfect=((A([[0.0, 0.0]]), A([[0.5, 1.0]])), 0.0),
+        worst=((A([[1.0, 1.0]]), A([[0.5, 1.0]])), 2.0),
+    ),
+    "mean_flip_rate": Row(
+        metric=lambda r, b: metrics.mean_flip_rate(_named(r), baseline=_named(b)),
+        inputs=errors(severities=False),
+        high=math.inf,
+        perfect=((A([0.0, 0.0]), A([0.5, 1.0])), 0.0),
+        worst=((A([1.0, 1.0]), A([0.5, 1.0])), 1.5),
+    ),
+    "top5_distance": Row(
+        metric=partial(metrics.top5_distance, compare="first"),
+        inputs=rankings(8),
+        high=15.0,
+        perfect=((A([[[4, 3, 2, 1, 0], [4, 3, 2, 1, 0]]]),), 0.0),
+        worst=((A([[[4, 3, 2, 1, 0], [5, 6, 7, 8, 9]]]),), 15.0),
+    ),
+    "mean_top5_distance": Row(
+        metric=lambda d, b: metrics.mean_top5_distance(_named(d), baseline=_named(b)),
+        inputs=errors(severities=False),
+        high=math.inf,
+        perfect=((A([0.0, 0.0]), A([3.0, 5.0])), 0.0),
+        worst=((A([15.0, 15.0]), A([3.0, 5.0])), 4.0),
+    ),
+    # Two classes can but change places: |1 - 1/2| / 1 + |1/2 - 1| / 2.
+    "zipf_distance": Row(
+        metric=partial(metrics.zipf_distance, compare="previous"),
+        inputs=rankings(6),
+        high=2.0,
+        perfect=((A([[[1, 0], [1, 0]]]),), 0.0),
+        worst=((A([[[1, 0], [0, 1]]]),), 0.75),
+    ),
     "auroc": Row(
         metric=metrics.auroc, inputs=scores(), apart=True, perfect=(APART, 1.0), worst=(EXCHANGED, 0.0)
     ),
@@ -315,6 +387,15 @@ CURVES: dict[str, Drawn] = {
     "flips_per_clip": Drawn(
         make=lambda clips: sorted(metrics.flips_per_clip(clips, compare="first").tolist()), inputs=clips()
     ),
+    "top5_distances_per_clip": Drawn(
+        make=lambda ranked: sorted(metrics.top5_distances_per_clip(ranked, compare="previous").tolist()),
+        inputs=rankings(8),
+    ),
+    # Named after what is in it, so that a corruption keeps its name when the table is shuffled.
+    "worst_corruption": Drawn(
+        make=lambda table: metrics.worst_corruption({str(row.tolist()): row for row in table}),
+        inputs=errors(columns=1),
+    ),
     "cross_entropies": Drawn(
         make=lambda logits, shares: sorted(metrics.cross_entropies(logits, shares).tolist()),
         inputs=opinions(),
@@ -368,6 +449,15 @@ def test_every_public_name_exists_and_is_documented_in_full() -> None:
 def test_what_comes_after_the_data_is_keyword_only() -> None:
     data = {"confidence", "correct", "predicted", "labels", "ranked", "probabilities", "logits", "statistic"}
     data |= {"scores_in", "scores_out", "values", "values_a", "values_b", "n_events", "n", "right", "shares"}
+    data |= {
+        "errors",
+        "baseline_errors",
+        "clean_error",
+        "baseline",
+        "baseline_clean_error",
+        "rates",
+        "distances",
+    }
     data |= {"value_a", "interval_a", "value_b", "interval_b"}
     for name in EVERYTHING:
         parameters = inspect.signature(getattr(metrics, name)).parameters.values()
