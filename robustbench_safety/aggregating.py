@@ -1,4 +1,4 @@
-"""From what was measured on each condition to one number: means, differences, groups."""
+"""From what was measured on each condition to one number: means, differences, the worst, groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
 from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score, ScoreInterval
 
-__all__ = ["Measured", "Scored", "difference_of", "groups_of", "is_rate", "metric_of", "score_of"]
+__all__ = [
+    "Measured",
+    "Scored",
+    "difference_of",
+    "groups_of",
+    "is_rate",
+    "metric_of",
+    "score_of",
+    "where_defined",
+    "worst_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +42,7 @@ class Measured:
     units: list[Units] = field(default_factory=list)
     scores_out: list[Floats] = field(default_factory=list)
     images: list[tuple[str, ...]] = field(default_factory=list)
-    """Ids of the images measured, of each condition: two cells on the same images are paired."""
+    """Ids of the images (or clips) measured, of each condition: two cells on the same images are paired."""
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Group columns of the images measured, of the last condition."""
     reason: str | None = None
@@ -67,10 +77,13 @@ def score_of(
         inside = scores_in[first.in_distribution, first.detector, first.subset]
         sets = [scores for part in measured for scores in part.scores_out]
         n, n_out = len(inside), sum(len(scores) for scores in sets)
-        interval = _where_defined(partial(metric.interval, inside, sets, seed, first.options))
+        interval = where_defined(partial(metric.interval, inside, sets, seed, first.options))
     else:
         units = [unit for part in measured for unit in part.units]
-        interval = _where_defined(partial(metric.interval, units, seed, first.options))
+        images = [ids for part in measured for ids in part.images]
+        # The unit is the image with all its conditions: of other images in each there is none.
+        same = all(ids is images[0] or ids == images[0] for ids in images)
+        interval = where_defined(partial(metric.interval, units, seed, first.options)) if same else None
     return Score(
         value=rounded(value),
         n=n,
@@ -88,7 +101,7 @@ def _of_two_intervals(first: Score, second: Score) -> Interval:
     )
 
 
-def _where_defined(interval: Callable[[], Interval]) -> ScoreInterval | None:
+def where_defined(interval: Callable[[], Interval]) -> ScoreInterval | None:
     """Return the interval; None where there is none, as for an AUROC with one wrong image.
 
     The number itself is measured all the same, and its counts stand beside it.
@@ -127,9 +140,41 @@ def difference_of(
         paired = metrics.paired_difference(means[0], means[1], seed=seed)
         interval: ScoreInterval | None = recorded_interval(paired.interval)
     else:
-        interval = _where_defined(partial(_of_two_intervals, first, second))
+        interval = where_defined(partial(_of_two_intervals, first, second))
     value = rounded(first.value - second.value)
     return first.model_copy(update={"value": value, "interval": interval})
+
+
+def worst_of(cell: Cell, measured: Measured, *, seed: int) -> Score:
+    """Return the score of the condition name whose mean over its levels is worst, and say which it is.
+
+    Its interval is that name's own. It says how well this number is known, and not how far the worst could
+    lie on other images: there another name may be the worst.
+
+    Args:
+        cell: A cell of any metric of single conditions.
+        measured: What was measured.
+        seed: Of the bootstrap.
+    """
+    metric = metric_of(cell)
+    assert not isinstance(metric, DetectionMetric)  # noqa: S101  # a suite refuses it
+    if measured.reason is not None:
+        return score_of([cell], {cell.id: measured}, {}, seed=seed)
+    names: dict[str, list[int]] = {}
+    for index, value in enumerate(measured.values):
+        names.setdefault(value.condition.name, []).append(index)
+    means = {name: np.mean([measured.values[i].value for i in own]) for name, own in names.items()}
+    # Of equals the first in the manifest's order.
+    worst = (max if metric.direction == "lower" else min)(means, key=means.__getitem__)
+    of_worst = Measured(
+        values=[measured.values[i] for i in names[worst]], units=[measured.units[i] for i in names[worst]]
+    )
+    score = score_of([cell], {cell.id: of_worst}, {}, seed=seed)
+    interval = score.interval
+    if interval is not None:
+        method = f"{interval.method}; of {worst} alone, the worst here"
+        interval = interval.model_copy(update={"method": method})
+    return score.model_copy(update={"interval": interval, "worst": worst})
 
 
 def groups_of(

@@ -13,6 +13,7 @@ from robustbench_safety.aggregating import (
     is_rate,
     metric_of,
     score_of,
+    worst_of,
 )
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError
 from robustbench_safety.metrics import (
@@ -87,6 +88,58 @@ def test_a_mean_over_a_cell_without_a_value_is_null_and_names_the_cell() -> None
     assert scored(by_cell, CLEAN)["clean_error"].reason == "no predictions"
 
 
+def test_a_mean_over_other_images_in_each_cell_has_no_interval_even_of_other_numbers_of_them() -> None:
+    by_cell = {
+        "error": measured(SHIFTED, [1, 0, 0, 0]),
+        "clean_error": measured(CLEAN, [1, 0], ids=["x", "y"]),
+    }
+    found = score_of([SHIFTED, CLEAN], by_cell, {}, seed=0)
+    assert (found.value, found.interval) == (0.375, None)
+
+
+# ------------------------------------------------------------------------------------------ the worst
+
+
+def worst(part: Measured, names: list[str], metric: str = "error_rate") -> Score:
+    for index, name in enumerate(names):
+        condition = part.values[index].condition.model_copy(update={"name": name})
+        part.values[index] = part.values[index].model_copy(update={"condition": condition})
+    return worst_of(SHIFTED.model_copy(update={"metric": metric}), part, seed=0)
+
+
+def test_the_worst_is_the_largest_mean_over_the_levels_of_one_name() -> None:
+    # Means over the levels: of fog 1/4 and 2/4, so 3/8; of snow 4/4 and 1/4, so 5/8; of frost 2/4.
+    part = measured(SHIFTED, [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0])
+    found = worst(part, ["fog", "fog", "snow", "snow", "frost"])
+    assert (found.value, found.worst, found.n) == (0.625, "snow", 4)
+    assert found.interval is not None
+    assert found.interval.method == "percentile bootstrap, 2000 draws; of snow alone, the worst here"
+
+
+def test_the_interval_of_the_worst_is_that_of_its_name_alone() -> None:
+    part = measured(SHIFTED, [1, 0, 0, 0, 0], [1, 1, 0, 0, 0])
+    found = worst(part, ["fog", "snow"]).interval
+    expected = recorded_interval(wilson_interval(2, 5))
+    assert found is not None
+    assert (found.low, found.high) == (expected.low, expected.high)
+
+
+def test_of_two_that_are_equally_bad_the_first_is_named() -> None:
+    assert worst(measured(SHIFTED, [1, 0], [0, 1], [0, 0]), ["fog", "snow", "frost"]).worst == "fog"
+
+
+def test_where_higher_is_better_the_worst_is_the_smallest() -> None:
+    part = measured(SHIFTED, [1, 0, 0, 0], [1, 1, 0, 0])
+    pair = (np.array([0.9, 0.8, 0.7, 0.6]), np.array([1.0, 0.0, 1.0, 0.0]))
+    part.units = [pair, pair]
+    assert worst(part, ["fog", "snow"], "error_detection_auroc").worst == "fog"
+
+
+def test_the_worst_of_a_cell_that_was_not_measured_is_null() -> None:
+    found = worst_of(SHIFTED, Measured(reason="no predictions"), seed=0)
+    assert (found.value, found.worst, found.reason) == (None, None, "no predictions")
+
+
 # ------------------------------------------------------------------------------------------ differences
 
 
@@ -143,8 +196,8 @@ def test_one_condition_on_other_images_is_enough_not_to_pair() -> None:
     first = measured(SHIFTED, [1, 1, 0, 0], [1, 0, 0, 0])
     first.images[1] = ("0", "1", "2", "x")
     found = difference(first, measured(CLEAN, [0, 0, 0, 1]))
-    assert found.interval is not None
-    assert found.interval.method.startswith("square-and-add of percentile bootstrap")
+    # Nor has the mean over both conditions an interval, as no image is seen in both.
+    assert (found.value, found.interval) == (0.125, None)
 
 
 def test_pairing_is_narrower_where_the_same_images_are_hard() -> None:

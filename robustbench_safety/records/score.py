@@ -53,6 +53,10 @@ class Score(Record):
     """Which way is good."""
     reason: str | None = None
     """Why there is no value."""
+    worst: Name | None = Field(default=None, exclude_if=is_empty)
+    """Name of the condition that the value is of, where it is that of the worst of several."""
+    note: str | None = Field(default=None, exclude_if=is_empty)
+    """What a reader of the value must know: that it was divided by figures which nobody has verified."""
 
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Self:
@@ -154,6 +158,8 @@ class ScoreRecord(Record):
     """Source images taken of each dataset; None for all."""
     status: Literal["complete", "partial"]
     partial_because: tuple[str, ...] = ()
+    """What of the suite was not measured. A number that nobody can have, as the baseline has no figures for
+    it, is null with its reason among the scores, and does not stand here."""
     columns: tuple[Name, ...]
     beside: tuple[Name, ...]
     scores: dict[str, Score]
@@ -170,6 +176,11 @@ class ScoreRecord(Record):
     """By condition."""
     reduced_batches: dict[str, int] = Field(default_factory=dict, exclude_if=is_empty)
     """By condition: images in a batch, where memory was too small for those asked for."""
+    baselines: dict[str, Digest] = Field(default_factory=dict, exclude_if=is_empty)
+    """By name: the baselines that aggregates are divided by."""
+    temperatures: dict[str, tuple[float, ...]] = Field(default_factory=dict, exclude_if=is_empty)
+    """By cell: what its logits were divided by; with cross-fitting two, for images whose sha256 of the sample
+    id is even and for those whose is odd."""
     trained_on_tested: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
     """Shifts that the model was trained on and is tested on here."""
     companion_digest: Digest

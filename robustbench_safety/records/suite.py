@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from robustbench_safety.records.base import Name, Record, is_empty, refuse_repeated
 
-__all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Suite"]
+__all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Reduction", "Suite"]
 
 
 def _is_fraction(text: str) -> str:
@@ -69,6 +69,9 @@ class Cell(Record):
     """OOD score; for metrics of anomaly detection alone."""
     in_distribution: Name | None = None
     """Dataset of the in-distribution images; for metrics of anomaly detection alone."""
+    temperature: Literal["cross_fit"] | Name | None = Field(default=None, exclude_if=is_empty)
+    """Dataset on whose clean predictions the temperature is fitted by which logits are divided; ``cross_fit``
+    fits one on either half of the clean images, and divides each image by that of the half it is not in."""
     options: dict[str, int | float | str] = Field(default_factory=dict)
     """Keyword arguments of the metric."""
 
@@ -76,6 +79,8 @@ class Cell(Record):
     def _detection_is_whole(self) -> Self:
         if (self.detector is None) != (self.in_distribution is None):
             raise ValueError("detector and in_distribution go together")
+        if self.detector is not None and self.temperature is not None:
+            raise ValueError("an OOD score is taken from the logits as they are: it goes without temperature")
         return self
 
     @model_validator(mode="after")
@@ -89,7 +94,16 @@ class Cell(Record):
     def kind_of_number(self) -> tuple[object, ...]:
         """Return what two cells must share to be averaged."""
         options = sorted(self.options.items())
-        return self.metric, options, self.detector, self.in_distribution, self.subset
+        return self.metric, options, self.detector, self.in_distribution, self.subset, self.temperature
+
+
+Reduction = Literal["mean", "difference", "worst", "normalised", "relative"]
+
+#: How many cells a reduction takes, where that is not free.
+_N_CELLS = {"difference": 2, "worst": 1, "normalised": 1, "relative": 2}
+
+#: Metrics that a baseline has a table of.
+_NORMALISED = ("error_rate", "flip_rate", "top5_distance")
 
 
 class Aggregate(Record):
@@ -97,13 +111,29 @@ class Aggregate(Record):
 
     id: Name
     of: tuple[Name, ...] = Field(min_length=1)
-    reduce: Literal["mean", "difference"]
-    """``difference``: the first less the second."""
+    reduce: Reduction
+    """``mean`` weighs the cells alike; ``difference`` is the first less the second; ``worst`` is that of the
+    condition name of a cell whose mean over the levels is worst.
+
+    ``normalised``, with a baseline's numbers of the same conditions: for each condition name of a cell the
+    sum over its levels, divided by the baseline's; the mean over the names. Of error rates that is the mCE,
+    of flip rates the mFR, of top-5 distances the mT5D.
+
+    ``relative``, of a cell on corrupted images and one on clean ones: the same, of what each level's error is
+    above the clean error, for the model and for the baseline (relative mCE)."""
+    baseline: Name | None = Field(default=None, exclude_if=is_empty)
+    """Whose numbers divide, a file of ``data_manifests/baselines``; for ``normalised`` and ``relative``."""
 
     @model_validator(mode="after")
-    def _a_difference_is_of_two(self) -> Self:
-        if self.reduce == "difference" and len(self.of) != 2:
-            raise ValueError(f"a difference is of two cells, {len(self.of)} are listed")
+    def _has_what_it_takes(self) -> Self:
+        wanted = _N_CELLS.get(self.reduce, len(self.of))
+        if len(self.of) != wanted:
+            number = {1: "one cell", 2: "two cells"}[wanted]
+            raise ValueError(f"reduce {self.reduce!r} is of {number}, {len(self.of)} are listed")
+        if (self.reduce in ("normalised", "relative")) != (self.baseline is not None):
+            raise ValueError(
+                "baseline goes with reduce 'normalised' and 'relative', and they with a baseline"
+            )
         return self
 
 
@@ -136,8 +166,18 @@ class Suite(Record):
             kinds = [cell.kind_of_number() for cell in self.cells if cell.id in aggregate.of]
             if any(kind != kinds[0] for kind in kinds):
                 raise ValueError(f"aggregate {aggregate.id!r} would average different metrics")
+            self._check_reduction(aggregate)
         refuse_repeated("column", (*self.columns, *self.beside))
         for name in (*self.columns, *self.beside):
             if name not in ids:
                 raise ValueError(f"column {name!r} is no cell and no aggregate")
         return self
+
+    def _check_reduction(self, aggregate: Aggregate) -> None:
+        first = next(cell for cell in self.cells if cell.id == aggregate.of[0])
+        what = f"aggregate {aggregate.id!r}: {aggregate.reduce!r}"
+        if aggregate.reduce == "worst" and first.detector is not None:
+            raise ValueError(f"{what} is of a metric of single conditions, not of anomaly detection")
+        allowed = _NORMALISED if aggregate.reduce == "normalised" else ("error_rate",)
+        if aggregate.baseline is not None and first.metric not in allowed:
+            raise ValueError(f"{what} is of {', '.join(allowed)}, not of {first.metric}")

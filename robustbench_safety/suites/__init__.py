@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from robustbench_safety.baselines import load_baseline
 from robustbench_safety.data import DataRoot, dataset_names, load_dataset
 from robustbench_safety.errors import FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_subset
-from robustbench_safety.records import Cell, Condition, RelabelledLayout, Suite
+from robustbench_safety.records import Baseline, Cell, Condition, RelabelledLayout, Suite
 from robustbench_safety.suites.of_dataset import suite_of
 
-__all__ = ["cell_conditions", "load_suite", "suite_digest"]
+__all__ = ["cell_conditions", "load_suite", "suite_baselines", "suite_digest", "tune_dataset"]
 
 
 def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
@@ -58,10 +60,55 @@ def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
     return suite
 
 
-def suite_digest(suite: Suite, data: DataRoot) -> str:
-    """Return the digest over every field of suite and manifests that can move a number."""
+def suite_baselines(
+    suite: Suite, data: DataRoot, *, own: Mapping[str, Baseline] | None = None
+) -> dict[str, Baseline]:
+    """Return the baselines that a suite's aggregates are divided by, by name.
+
+    Args:
+        suite: The suite.
+        data: Whose own baselines go before the shipped ones.
+        own: Baselines that take the place of those of their name.
+
+    Raises:
+        UnknownNameError: There is no baseline of a name.
+        UsageError: One of ``own`` stands for none that the suite speaks of.
+    """
+    names = sorted({aggregate.baseline for aggregate in suite.aggregates if aggregate.baseline})
+    given = dict(own or {})
+    if unused := [name for name in given if name not in names]:
+        raise UsageError(
+            f"baseline {unused[0]} is none that suite {suite.name} divides by",
+            expected=f"one called {' or '.join(names)}" if names else "a suite with a baseline",
+            fix="give the file's field name the name of the baseline whose place it takes",
+        )
+    fix = f"correct the aggregates of suite {suite.name}"
+    return {name: given.get(name) or load_baseline(name, beside=data.beside, fix=fix) for name in names}
+
+
+def tune_dataset(cell: Cell, data: DataRoot) -> str | None:
+    """Return the dataset on whose clean predictions a cell's temperature is fitted; None where there is none.
+
+    Cross-fitting takes the images that the cell's own are made from or stand beside: no temperature is fitted
+    on corrupted images.
+    """
+    if cell.temperature != "cross_fit":
+        return cell.temperature
+    manifest = load_dataset(cell.dataset, data=data).manifest
+    return manifest.companion if manifest.role != "clean" and manifest.companion else manifest.name
+
+
+def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseline] | None = None) -> str:
+    """Return the digest over every field of suite, manifests and baselines that can move a number.
+
+    Args:
+        suite: The suite.
+        data: Whose own manifests go before the shipped ones.
+        baselines: As :func:`suite_baselines` returns them; None for those of the suite.
+    """
     names = {cell.dataset for cell in suite.cells}
     names |= {cell.in_distribution for cell in suite.cells if cell.in_distribution}
+    names |= {name for cell in suite.cells if (name := tune_dataset(cell, data))}
     manifests: dict[str, object] = {
         name: load_dataset(name, data=data).scored_fields() for name in sorted(names)
     }
@@ -69,6 +116,8 @@ def suite_digest(suite: Suite, data: DataRoot) -> str:
         "suite": suite.model_dump(mode="json", exclude={"title"}),
         "manifests": manifests,
     }
+    if divided_by := suite_baselines(suite, data) if baselines is None else baselines:
+        covered["baselines"] = {name: found.scored_fields() for name, found in divided_by.items()}
     if maps := sorted({cell.class_map for cell in suite.cells if cell.class_map}):
         covered["class_maps"] = {name: load_class_map(name, beside=data.beside).digest for name in maps}
     if subsets := sorted({cell.subset for cell in suite.cells if cell.subset}):

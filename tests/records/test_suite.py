@@ -77,14 +77,14 @@ def suite(**change: object) -> Suite:
         ),
         (
             {"aggregates": ({"id": "a", "of": ("error",), "reduce": "difference"},)},
-            "a difference is of two cells, 1 are listed",
+            "reduce 'difference' is of two cells, 1 are listed",
         ),
         (
             {
                 "cells": (CELL, {**CELL, "id": "b"}, {**CELL, "id": "c"}),
                 "aggregates": ({"id": "a", "of": ("error", "b", "c"), "reduce": "difference"},),
             },
-            "a difference is of two cells, 3 are listed",
+            "reduce 'difference' is of two cells, 3 are listed",
         ),
         (
             {
@@ -96,6 +96,44 @@ def suite(**change: object) -> Suite:
         (
             {"aggregates": ({"id": "a", "of": ("error", "error"), "reduce": "difference"},)},
             "cell 'error' is listed twice",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error", "error2"), "reduce": "worst"},)},
+            "reduce 'worst' is of one cell, 2 are listed",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error",), "reduce": "relative", "baseline": "b"},)},
+            "reduce 'relative' is of two cells, 1 are listed",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error",), "reduce": "normalised"},)},
+            "baseline goes with reduce 'normalised' and 'relative'",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error",), "reduce": "mean", "baseline": "b"},)},
+            "baseline goes with reduce 'normalised' and 'relative'",
+        ),
+        (
+            {
+                "cells": (CELL, {**CELL, "id": "rms", "metric": "rms_calibration_error"}),
+                "aggregates": ({"id": "a", "of": ("rms",), "reduce": "normalised", "baseline": "b"},),
+            },
+            "'normalised' is of error_rate, flip_rate, top5_distance, not of rms_calibration_error",
+        ),
+        (
+            {
+                "cells": (CELL, {**CELL, "id": "b", "temperature": "cross_fit"}),
+                "aggregates": ({"id": "a", "of": ("error", "b"), "reduce": "mean"},),
+            },
+            "aggregate 'a' would average different metrics",
+        ),
+        ({"cells": (CELL, {**DETECTION, "temperature": "cross_fit"})}, "it goes without temperature"),
+        (
+            {
+                "cells": (CELL, DETECTION),
+                "aggregates": ({"id": "a", "of": ("auroc",), "reduce": "worst"},),
+            },
+            "'worst' is of a metric of single conditions, not of anomaly detection",
         ),
         ({"columns": ("eror",)}, "column 'eror' is no cell and no aggregate"),
         ({"beside": ("eror",)}, "column 'eror' is no cell and no aggregate"),

@@ -1,0 +1,251 @@
+"""What is measured on the conditions of a run, read one after another: numbers, scores, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_safety.aggregating import Measured, Scored, is_rate, metric_of
+from robustbench_safety.companion import Companion
+from robustbench_safety.data import DataRoot, Dataset, load_dataset
+from robustbench_safety.data.label_sets import labels_of, mapped_labels
+from robustbench_safety.detectors import NEED_LOGITS, ood_score
+from robustbench_safety.errors import DataError, IncompatiblePredictionsError, UndefinedMetricError
+from robustbench_safety.files import digest_of
+from robustbench_safety.labels import load_class_map, load_label_space, load_subset, subset_columns
+from robustbench_safety.measures import DetectionMetric, Metric, Outputs, Units
+from robustbench_safety.predictions import Predictions, read_predictions
+from robustbench_safety.recording import draw_histogram, draw_reliability, recorded_interval, rounded
+from robustbench_safety.records import (
+    Cell,
+    Condition,
+    ConditionScore,
+    Curves,
+    ModelSpec,
+    PredictionsHeader,
+    Suite,
+)
+from robustbench_safety.runs import Run
+from robustbench_safety.suites import tune_dataset
+from robustbench_safety.temperatures import Temperatures
+
+__all__ = ["Measuring", "why_not_shown"]
+
+Floats = NDArray[np.float64]
+
+
+def why_not_shown(condition: Condition, model: ModelSpec) -> str | None:
+    """Return why a condition cannot be made for a model; None where it can."""
+    if condition.kind == "attack" and not model.gradients:
+        return f"needs the gradient of the model, which {model.family} cannot give"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    """A metric on one condition; cells that ask for the same share it."""
+
+    value: ConditionScore
+    units: Units
+
+
+class Measuring:
+    """Collects what a suite's cells say while the conditions of a run are read.
+
+    Args:
+        run: The run folder.
+        suite: The suite.
+        data: Data root, for manifests and labels.
+    """
+
+    def __init__(self, run: Run, suite: Suite, data: DataRoot) -> None:
+        self._run, self._suite, self._data = run, suite, data
+        self._wanted: set[Scored] = {
+            (cell.in_distribution, cell.detector, cell.subset)
+            for cell in suite.cells
+            if cell.in_distribution and cell.detector
+        }
+        self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
+        self._temperatures = Temperatures(suite.cells, self._tuned_on)
+        self._datasets: dict[str, Dataset] = {}
+        self._images: dict[tuple[str, ...], tuple[str, ...]] = {}
+        # Of the condition that is being read: what several cells ask for is taken once.
+        self._outputs_of: dict[tuple[object, ...], Outputs] = {}
+        self._numbers: dict[tuple[object, ...], _Number] = {}
+        self.cells = {cell.id: Measured() for cell in suite.cells}
+        self.headers: dict[Condition, PredictionsHeader] = {}
+        self.scores_in: dict[Scored, Floats] = {}
+        self.label_digests: dict[str, str] = {}
+        self.curves = Curves()
+        self.companion = Companion()
+
+    def read_first(self, condition: Condition) -> bool:
+        """Tell whether others are measured against a condition: in-distribution scores, temperatures."""
+        against = {name for name, _, _ in self._wanted} | set(self._tuned_on.values())
+        return condition.dataset in against
+
+    def temperatures(self) -> dict[str, tuple[float, ...]]:
+        """Return the temperatures of every cell that has such, by id."""
+        return self._temperatures.by_cell(self._suite.cells)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return a dataset, loaded once."""
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name, data=self._data)
+        return self._datasets[name]
+
+    def same_images(self, first: Cell, second: Cell) -> bool:
+        """Tell whether two cells show the same images: a corruption shows its companion's."""
+        manifest = self.dataset(first.dataset).manifest
+        corrupted = manifest.role == "corruption" and manifest.companion == second.dataset
+        return first.dataset == second.dataset or corrupted
+
+    def read(self, condition: Condition, cells: Sequence[Cell]) -> None:
+        """Measure ``cells`` on one condition.
+
+        Raises:
+            IncompatiblePredictionsError: A file belongs to another run, or cannot give what a metric needs.
+            FileFormatError: A file was changed since it was written.
+        """
+        path = self._run.path(condition)
+        if not path.exists():
+            reason = why_not_shown(condition, self._run.info.model)
+            self._fail(condition, cells, reason or f"no predictions on {condition.path}")
+            return
+        predictions = read_predictions(path)
+        _check_header(predictions.header, self._run, condition)
+        self.headers[condition] = predictions.header
+        stored = self.dataset(condition.dataset)
+        truth = labels_of(stored, predictions.sample_ids, predictions.labels)
+        self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
+        self._outputs_of, self._numbers = {}, {}
+        if condition.kind == "clean":
+            for dataset, detector, subset in self._wanted:
+                if dataset == condition.dataset:
+                    self._score_in(dataset, detector, subset, predictions)
+            self._temperatures.fit(predictions, self._columns)
+        for cell in cells:
+            try:
+                self._measure(cell, condition, predictions)
+            except UndefinedMetricError as error:
+                self.cells[cell.id].reason = f"{cell.metric} is undefined on {condition.path}: {error}"
+            except DataError as error:
+                self.cells[cell.id].reason = f"no labels for {condition.path}: {error}"
+        self._outputs_of, self._numbers = {}, {}
+
+    def _score_in(self, dataset: str, detector: str, subset: str | None, predictions: Predictions) -> None:
+        try:
+            scores = self._ood_scores(detector, subset, predictions)
+        except UndefinedMetricError as error:
+            path = predictions.header.condition.path
+            for cell in self._suite.cells:
+                if (cell.in_distribution, cell.detector, cell.subset) == (dataset, detector, subset):
+                    self.cells[cell.id].reason = f"{cell.metric} is undefined on {path}: {error}"
+            return
+        self.scores_in[dataset, detector, subset] = scores
+        self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
+
+    def _ood_scores(self, detector: str, subset: str | None, predictions: Predictions) -> Floats:
+        if detector in NEED_LOGITS and self._run.info.model.outputs == "probabilities":
+            raise UndefinedMetricError(f"{detector} needs logits, and there are probabilities alone")
+        return ood_score(detector, Outputs(predictions, self._columns(subset)).logits)
+
+    def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
+        for cell in self._suite.cells:
+            against = condition.dataset in (cell.in_distribution, self._tuned_on[cell.id])
+            if cell in cells or (against and condition.kind == "clean"):
+                self.cells[cell.id].reason = reason
+
+    def _measure(self, cell: Cell, condition: Condition, predictions: Predictions) -> None:
+        metric, measured = metric_of(cell), self.cells[cell.id]
+        if isinstance(metric, DetectionMetric):
+            self._measure_detection(cell, metric, condition, predictions)
+            return
+        seen = (cell.dataset, cell.subset, cell.class_map, cell.temperature)
+        if seen not in self._outputs_of:
+            self._outputs_of[seen] = self._outputs(cell, predictions)
+        outputs = self._outputs_of[seen]
+        asked = (*seen, cell.metric, *sorted(cell.options.items()))
+        if asked not in self._numbers:
+            self._numbers[asked] = self._number(cell, metric, condition, outputs)
+        number = self._numbers[asked]
+        measured.units.append(number.units)
+        kept = outputs.kept[:: predictions.header.frames]
+        ids = tuple(name for name, keep in zip(predictions.sample_ids, kept, strict=True) if keep)
+        # The 75 conditions of a set name the same images: their ids are kept once.
+        measured.images.append(self._images.setdefault(ids, ids))
+        if predictions.header.frames == 1:
+            measured.groups = self.dataset(cell.dataset).columns(ids)
+        measured.values.append(number.value)
+        if condition.kind == "clean" and cell.metric == "rms_calibration_error":
+            draw_reliability(self.curves, cell.id, outputs)
+
+    def _number(self, cell: Cell, metric: Metric, condition: Condition, outputs: Outputs) -> _Number:
+        units = metric.units(outputs)
+        value = rounded(metric.value(outputs, **cell.options))
+        # A condition of many is shown with an interval only where it costs nothing: a rate.
+        interval = None
+        if is_rate(cell):
+            interval = recorded_interval(metric.interval([units], self._suite.seed, cell.options))
+        shown = ConditionScore(condition=condition, value=value, n=len(units[0]), interval=interval)
+        return _Number(value=shown, units=units)
+
+    def _outputs(self, cell: Cell, predictions: Predictions) -> Outputs:
+        dataset = self.dataset(cell.dataset)
+        truth = labels_of(dataset, predictions.sample_ids, predictions.labels)
+        if truth is None and cell.class_map is not None:
+            class_map = load_class_map(cell.class_map, beside=self._data.beside)
+            truth = mapped_labels(class_map, predictions.labels, beside=self._data.beside)
+        if truth is not None and truth.digest is not None:
+            self.label_digests[f"{cell.dataset}/labels"] = truth.digest
+        if cell.temperature is not None:
+            predictions = self._temperatures.scaled(cell, predictions)
+        return Outputs(predictions, self._columns(cell.subset), truth=truth)
+
+    def _measure_detection(
+        self, cell: Cell, metric: DetectionMetric, condition: Condition, predictions: Predictions
+    ) -> None:
+        assert cell.detector is not None  # noqa: S101  # Cell and _metric_of have checked it
+        assert cell.in_distribution is not None  # noqa: S101
+        measured = self.cells[cell.id]
+        scores_in = self.scores_in.get((cell.in_distribution, cell.detector, cell.subset))
+        if scores_in is None:
+            return  # _fail or _score_in has said why
+        scores_out = self._ood_scores(cell.detector, cell.subset, predictions)
+        measured.scores_out.append(scores_out)
+        self.companion.add_scores(predictions, _scores_name(cell.detector, cell.subset), scores_out)
+        measured.values.append(
+            ConditionScore(
+                condition=condition,
+                value=rounded(metric.value(scores_in, scores_out, **cell.options)),
+                n=len(scores_out),
+                interval=None,
+                chance=metric.chance(len(scores_in), len(scores_out), cell.options),
+            )
+        )
+        draw_histogram(self.curves, cell.id, scores_in, scores_out)
+
+    def _columns(self, subset: str | None) -> NDArray[np.int64] | None:
+        if subset is None:
+            return None
+        space = load_label_space(self._suite.label_space, beside=self._data.beside)
+        return subset_columns(load_subset(subset, beside=self._data.beside), space)
+
+
+def _scores_name(detector: str, subset: str | None) -> str:
+    return detector if subset is None else f"{detector}.{subset}"
+
+
+def _check_header(header: PredictionsHeader, run: Run, condition: Condition) -> None:
+    """Refuse a file that was put into this folder from another run."""
+    info = run.info
+    found = (header.condition, header.seed, header.limit, header.model_digest, header.environment)
+    expected = (condition, info.seed, info.limit, digest_of(info.model), info.environment)
+    if found != expected:
+        raise IncompatiblePredictionsError(
+            f"{run.path(condition)} belongs to another run or condition",
+            fix="remove it and predict again",
+        )

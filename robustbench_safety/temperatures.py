@@ -1,0 +1,111 @@
+"""Temperatures that suites ask for: fitted once on clean predictions; logits of cells are divided by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_safety import metrics
+from robustbench_safety.errors import UndefinedMetricError
+from robustbench_safety.measures import Outputs
+from robustbench_safety.predictions import Predictions
+from robustbench_safety.records import Cell
+
+__all__ = ["Temperatures", "halves"]
+
+_Key = tuple[str, str | None, bool]
+"""Dataset fitted on, class subset, whether its halves are fitted apart."""
+
+
+def halves(sample_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return which half each sample belongs to: the parity of sha256 of its id, 0 or 1, [N]."""
+    last = [hashlib.sha256(name.encode()).digest()[-1] for name in sample_ids]
+    return np.array(last, dtype=np.int64) % 2
+
+
+class Temperatures:
+    """What was fitted so far, and what could not be.
+
+    Args:
+        cells: Of the suite.
+        tuned_on: By cell id: dataset on whose clean predictions its temperature is fitted; None without one.
+    """
+
+    def __init__(self, cells: Sequence[Cell], tuned_on: Mapping[str, str | None]) -> None:
+        self._keys: dict[str, _Key] = {}
+        for cell in cells:
+            if (dataset := tuned_on[cell.id]) is not None:
+                self._keys[cell.id] = (dataset, cell.subset, cell.temperature == "cross_fit")
+        self._fitted: dict[_Key, tuple[float, ...]] = {}
+        self._reasons: dict[_Key, UndefinedMetricError] = {}
+
+    def fit(
+        self, predictions: Predictions, columns_of: Callable[[str | None], NDArray[np.int64] | None]
+    ) -> None:
+        """Fit every temperature that the clean predictions on a dataset give.
+
+        Args:
+            predictions: On clean images.
+            columns_of: Gives the columns of a class subset.
+        """
+        for key in dict.fromkeys(self._keys.values()):
+            dataset, subset, crossed = key
+            if dataset != predictions.header.condition.dataset or key in self._fitted:
+                continue
+            try:
+                outputs = Outputs(predictions, columns_of(subset))
+                if not crossed:
+                    self._fitted[key] = (
+                        metrics.fit_temperature(_logits(predictions, outputs), outputs.labels),
+                    )
+                    continue
+                logits, labels = _logits(predictions, outputs), outputs.labels
+                half = halves(predictions.sample_ids)[outputs.kept]
+                # Each half is divided by the temperature of the other.
+                self._fitted[key] = tuple(
+                    metrics.fit_temperature(logits[half == other], labels[half == other]) for other in (1, 0)
+                )
+            except UndefinedMetricError as error:
+                self._reasons[key] = error
+
+    def scaled(self, cell: Cell, predictions: Predictions) -> Predictions:
+        """Return predictions whose logits are divided by the cell's temperature.
+
+        Raises:
+            UndefinedMetricError: Only a summary of the logits was stored, or nothing could be fitted.
+        """
+        key = self._keys[cell.id]
+        if key in self._reasons:
+            raise self._reasons[key]
+        if key not in self._fitted:
+            raise UndefinedMetricError(f"no temperature: no predictions on the clean images of {key[0]}")
+        _refuse_summary(predictions)
+        fitted = np.array(self._fitted[key])
+        by_sample = fitted[halves(predictions.sample_ids)] if len(fitted) > 1 else np.full(1, fitted[0])
+        by_row = np.repeat(by_sample, predictions.header.frames) if len(by_sample) > 1 else by_sample
+        scaled = (predictions.logits() / by_row[:, None]).astype(np.float32)
+        return replace(predictions, values={"logits": scaled})
+
+    def by_cell(self, cells: Sequence[Cell]) -> dict[str, tuple[float, ...]]:
+        """Return what each cell's logits were divided by: once, or for even halves and for odd ones."""
+        found = {cell.id: self._fitted.get(self._keys[cell.id]) for cell in cells if cell.id in self._keys}
+        return {name: tuple(round(one, 10) for one in fitted) for name, fitted in found.items() if fitted}
+
+
+def _logits(predictions: Predictions, outputs: Outputs) -> NDArray[np.float64]:
+    _refuse_summary(predictions)
+    return outputs.logits
+
+
+def _refuse_summary(predictions: Predictions) -> None:
+    columns = predictions.header.columns
+    if columns != "logits":
+        raise UndefinedMetricError(
+            "temperature scaling needs every logit",
+            expected="logits",
+            found=f"{columns} of {predictions.header.condition.path}",
+        )
