@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from robustbench_safety.records.base import Name, Record
 
@@ -58,6 +58,17 @@ class BaselineGap(Record):
     """The reason; it stands in a record in place of the number that would have been divided."""
 
 
+def _kind(entry: object) -> str:
+    """Tell a table from a gap, so that a mistake in one is told as a mistake in that."""
+    named = "unavailable" in entry if isinstance(entry, dict) else isinstance(entry, BaselineGap)
+    return "gap" if named else "table"
+
+
+Entry = Annotated[
+    Annotated[BaselineTable, Tag("table")] | Annotated[BaselineGap, Tag("gap")], Discriminator(_kind)
+]
+
+
 class Baseline(Record):
     """``data_manifests/baselines/<name>.yaml``: the network that a dataset's scores are divided by."""
 
@@ -70,7 +81,7 @@ class Baseline(Record):
     """Where ``clean_error`` was read, and what else holds for all tables."""
     clean_error: float | None = Field(default=None, ge=0, le=1)
     """Top-1 error on the clean images, a fraction; relative corruption errors need it."""
-    metrics: dict[BaselineMetric, BaselineTable | BaselineGap] = Field(min_length=1)
+    metrics: dict[BaselineMetric, Entry] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:
