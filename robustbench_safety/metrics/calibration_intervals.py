@@ -1,26 +1,29 @@
-"""Confidence intervals of calibration errors, which are biased upwards and bounded by 0.
+"""Confidence interval of the RMS calibration error, which is biased upwards and bounded by 0.
 
 A gap of pure noise still has a size, so the error of a sample lies above the true one, and resampling adds
 as much again: a percentile interval never comes down to a small true error (at a true RMS of 0.02 it covers
-0 %). Both functions here work where the noise is plainly additive, on squared gaps or on signed ones, and
-return to the error at the end.
+0 %). The interval is made where the noise is plainly additive, on squared gaps, and returns to the error at
+the end. ``absolute_gap_intervals`` does the same on signed gaps.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety.metrics.calibration import equal_count_starts, require_images
 from robustbench_safety.metrics.checks import FloatArray, IntArray, confidence_and_correct, count_option
-from robustbench_safety.metrics.intervals import Interval, bootstrap_interval, unseen_share
+from robustbench_safety.metrics.intervals import Interval, unseen_share
 from robustbench_safety.metrics.ranking import tie_starts
-from robustbench_safety.metrics.reliability import equal_width_bin
 from robustbench_safety.metrics.resampling import blocks, check_options, draw_counts
 
-__all__ = ["ece_interval", "rms_calibration_interval"]
+__all__ = ["LastBin", "rms_calibration_interval"]
+
+LastBin = Literal["counted", "skipped"]
+"""Whether the most confident bin counts; the published code skips it."""
 
 
 def rms_calibration_interval(
@@ -28,6 +31,7 @@ def rms_calibration_interval(
     correct: FloatArray | NDArray[np.bool_],
     *,
     bin_size: int = 100,
+    last_bin: LastBin = "counted",
     seed: int,
     draws: int = 2000,
     level: float = 0.95,
@@ -42,6 +46,7 @@ def rms_calibration_interval(
         confidence: Confidence in the predicted class, fraction, [N] or [C conditions, N source images].
         correct: 1 where the prediction is right, else 0, same shape.
         bin_size: Images a bin, as in ``rms_calibration_error``.
+        last_bin: ``"skipped"`` for the target of ``rms_calibration_error_hendrycks``.
         seed: Seed of the draws.
         draws: Number of resamples, at least 100; each draws source images with all their conditions.
         level: Coverage aimed at, a fraction in (0, 1).
@@ -51,7 +56,7 @@ def rms_calibration_interval(
         not contain the error of the sample, whose upward bias it takes off.
 
     Raises:
-        UndefinedMetricError: Fewer images than ``bin_size``, a NaN, shapes differ, or a value is outside its
+        UndefinedMetricError: Fewer images than the bins need, a NaN, shapes differ, or a value is outside its
             range.
         UsageError: ``bin_size``, ``seed``, ``draws`` or ``level`` cannot be used.
 
@@ -81,7 +86,7 @@ def rms_calibration_interval(
     check_options(seed=seed, draws=draws, level=level)
     count_option(bin_size, "bin_size")
     conf, right = confidence_and_correct(confidence, correct, ndim=2 if np.ndim(confidence) == 2 else 1)
-    conditions = _Conditions(np.atleast_2d(conf), np.atleast_2d(right), bin_size)
+    conditions = _Conditions(np.atleast_2d(conf), np.atleast_2d(right), bin_size, last_bin)
     squared = conditions.squared_rms(np.ones((1, conditions.n), dtype=np.int64))
     rng = np.random.default_rng(seed)
     resampled = [
@@ -102,103 +107,68 @@ def rms_calibration_interval(
     return Interval(low=max(0.0, low), high=min(1.0, high), method=method, level=level)
 
 
-def ece_interval(
-    confidence: FloatArray,
-    correct: FloatArray | NDArray[np.bool_],
-    *,
-    bins: int = 15,
-    seed: int,
-    draws: int = 2000,
-    level: float = 0.95,
-) -> Interval:
-    """Measure how far the expected calibration error may lie from its true value. Narrower is better.
-
-    The target is the ECE of the whole population with these same ``bins``, ``sum_b |S_b|`` with
-    ``S_b = E[(confidence - correct) in bin b]``; gaps that cancel within a bin are not part of it.
-    With the signs of the gaps held fixed the ECE is a mean over images, and its percentile bootstrap is the
-    upper end. The lower end is lowered by what noise adds to the sizes ``|S_b|``.
-
-    Args:
-        confidence: Confidence in the predicted class, fraction, [N].
-        correct: 1 where the prediction is right, else 0, [N].
-        bins: Number of equal-width bins, as in ``expected_calibration_error``.
-        seed: Seed of the draws.
-        draws: Number of resamples, at least 100.
-        level: Coverage aimed at, a fraction in (0, 1).
-
-    Returns:
-        Interval within [0, 1].
-
-    Raises:
-        UndefinedMetricError: There is no image, a NaN, shapes differ, or a value is outside its range.
-        UsageError: ``bins``, ``seed``, ``draws`` or ``level`` cannot be used.
-
-    Conventions:
-        A noisy gap's size is on average too large (Jensen), which is safe for the upper end. For the
-        lower end |S| becomes ``(S^2 - s^2) / sqrt(max(|S^2 - s^2|, s^2))`` with s its standard error:
-        negative for gaps within their noise, and on average never above the true size.
-        Simulated coverage at 95 %: 95 to 100 %, the more the smaller the true error, for N from 850 to
-        10,000. See ``tests/metrics/test_calibration_intervals.py``.
-
-    Source:
-        Ours, on the evidence of the simulations; percentile interval as in ``bootstrap_interval``.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> confidence = rng.uniform(0.5, 1.0, 2000)
-        >>> correct = rng.random(2000) < confidence  # true ECE 0
-        >>> ece_interval(confidence, correct, seed=0, draws=200).low
-        0.0
-    """
-    count_option(bins, "bins")
-    conf, right = confidence_and_correct(confidence, correct)
-    gaps, index = conf - right, equal_width_bin(conf, bins)
-    order = np.lexsort((gaps, index))
-    gaps, index = gaps[order], index[order]
-    sums = np.bincount(index, weights=gaps, minlength=bins)
-    signed = np.sign(sums)[index] * gaps
-    upper = bootstrap_interval(signed, seed=seed, draws=draws, level=level)
-    sizes = np.abs(sums) / len(gaps)
-    noise = np.bincount(index, weights=gaps**2, minlength=bins) / len(gaps) - sizes**2
-    allowance = float(np.sum(sizes - _root(sizes**2 - noise / len(gaps), floor=noise / len(gaps))))
-    low, high = max(0.0, upper.low - allowance), min(1.0, upper.high)
-    return Interval(low=low, high=high, method=f"{upper.method}, signs of gaps held", level=level)
-
-
 class _Conditions:
     """The source images under C conditions, each condition in its own order of confidence."""
 
-    def __init__(self, confidence: FloatArray, correct: FloatArray, bin_size: int) -> None:
+    def __init__(self, confidence: FloatArray, correct: FloatArray, bin_size: int, last_bin: LastBin) -> None:
         self.n = confidence.shape[1]
-        require_images(self.n, bin_size)
+        require_images(self.n, bin_size if last_bin == "counted" else 2 * bin_size)
         units = np.lexsort(np.concatenate([confidence, correct]))
         confidence, correct = confidence[:, units], correct[:, units]
         self._orders = np.argsort(confidence, axis=1, kind="stable")
         ordered = np.take_along_axis(confidence, self._orders, axis=1)
         self._gaps = ordered - np.take_along_axis(correct, self._orders, axis=1)
         self.without_spread = not np.ptp(self._gaps, axis=1).any()
-        self._ties = [tie_starts(row) for row in ordered]
+        self._ties = [_tie_ends(row) for row in ordered]
         self._sizes = np.diff(equal_count_starts(self.n, bin_size), append=self.n)
+        self._weights = self._sizes / self.n
+        if last_bin == "skipped":
+            self._weights[-1] = 0.0
 
     def squared_rms(self, counts: IntArray) -> FloatArray:
         """Return the squared RMS error [D, C] of resamples given as counts [D, N] of each image."""
+        # Fresh memory for each condition would cost more than the sums that are put into it.
+        room = np.empty_like(counts), np.empty(counts.shape)
         columns = zip(self._orders, self._gaps, self._ties, strict=True)
-        squares = [self._squared(np.take(counts, order, axis=1), gaps, ties) for order, gaps, ties in columns]
+        squares = [self._squared(counts, order, gaps, ties, *room) for order, gaps, ties in columns]
         return np.stack(squares, axis=1)
 
-    def _squared(self, counts: IntArray, gaps: FloatArray, ties: IntArray) -> FloatArray:
-        """Sum the gaps of each bin of each draw; an image drawn twice may lie across the end of a bin."""
-        sums = counts * gaps
-        if len(ties) < self.n:
-            sums, counts = np.add.reduceat(sums, ties, axis=1), np.add.reduceat(counts, ties, axis=1)
-        ends = (np.arange(len(counts))[:, None] * self.n + np.cumsum(self._sizes)).ravel()
+    def _squared(
+        self,
+        counts: IntArray,
+        order: IntArray,
+        gaps: FloatArray,
+        ties: tuple[IntArray, IntArray],
+        drawn: IntArray,
+        sums: FloatArray,
+    ) -> FloatArray:
+        """Sum the gaps of each bin of each draw; images of one confidence may lie across the end of a bin."""
+        np.take(counts, order, axis=1, out=drawn, mode="clip")
+        np.multiply(drawn, gaps, out=sums)
         # All draws hold n images, so one running count over the flat block serves every row of it.
-        n_drawn, counts, sums = np.cumsum(counts), counts.ravel(), sums.ravel()
-        at = np.searchsorted(n_drawn, ends)
-        whole = np.add.reduceat(sums, np.append(0, at))[:-1] * (np.diff(at, prepend=0) > 0)
-        cut = (ends - n_drawn[at] + counts[at]) * sums[at] / counts[at]
-        bin_gaps = (whole + np.diff(cut, prepend=0.0)).reshape(-1, len(self._sizes)) / self._sizes
-        return np.asarray(bin_gaps**2 @ self._sizes / self.n)
+        n_drawn = np.cumsum(drawn, out=drawn.reshape(-1))
+        rows = np.arange(len(counts))[:, None] * self.n
+        ends = (rows + np.cumsum(self._sizes)).ravel()
+        at = np.searchsorted(n_drawn, ends).reshape(len(counts), -1)
+        first, last = ((rows + of_image[at - rows]).ravel() for of_image in ties)
+        n_before = np.where(first > 0, n_drawn[first - 1], 0)
+        share = (ends - n_before) / (n_drawn[last] - n_before)
+        # In turn what lies before each group that is cut, and the group; a running sum would cost more.
+        places = np.append(0, np.stack([first, last + 1], axis=1))[:-1]
+        parts = np.add.reduceat(sums.reshape(-1), places)
+        parts[:-1][places[:-1] >= places[1:]] = 0.0
+        before, group = parts[0::2], parts[1::2]
+        before[1:] += np.where(first[1:] > first[:-1], group[:-1], 0.0)
+        in_bin = before + np.diff(share * group, prepend=0.0)
+        bin_gaps = in_bin.reshape(len(counts), -1) / self._sizes
+        return np.asarray(bin_gaps**2 @ self._weights)
+
+
+def _tie_ends(ordered: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the first and the last place of the images that are as confident as each one."""
+    starts = tie_starts(ordered)
+    sizes = np.diff(starts, append=len(ordered))
+    return np.repeat(starts, sizes), np.repeat(starts + sizes - 1, sizes)
 
 
 def _mean_root_ends(squared: FloatArray, level: float) -> tuple[float, float]:
@@ -214,10 +184,10 @@ def _mean_root_ends(squared: FloatArray, level: float) -> tuple[float, float]:
     own = spread * math.sqrt(max(0.0, 1.0 - shared**2))
     high = np.maximum(high, own)
     bias = own**2 / (8.0 * np.where(high > 0, high, 1.0) ** 1.5)
-    return float(np.mean(_root(low, floor=own))), float(np.mean(np.sqrt(np.maximum(high, 0.0)) + bias))
+    return float(np.mean(signed_root(low, floor=own))), float(np.mean(np.sqrt(np.maximum(high, 0.0)) + bias))
 
 
-def _root(values: FloatArray, *, floor: FloatArray) -> FloatArray:
+def signed_root(values: FloatArray, *, floor: FloatArray) -> FloatArray:
     """Return the signed root of ``values``, linear within ``floor`` of 0, where a root magnifies noise."""
     scale = np.maximum(np.abs(values), floor)
     return np.asarray(values / np.sqrt(np.where(scale > 0, scale, 1.0)))
