@@ -25,6 +25,9 @@ Options = dict[str, int | float | str]
 Units = tuple[Floats, ...]
 """What of one condition its interval is made from: arrays with one entry for each source image or clip."""
 
+#: Top-5 distance of a frame with five other best classes than the frame before: 5 + 4 + 3 + 2 + 1.
+_FARTHEST = 15.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -63,6 +66,14 @@ def _mean_interval(units: Sequence[Units], seed: int, options: Options) -> Inter
     if len(values) == 1 and np.isin(values[0], (0.0, 1.0)).all():
         return metrics.wilson_interval(int(values[0].sum()), len(values[0]))
     return metrics.bootstrap_interval(np.mean(values, axis=0), seed=seed)
+
+
+def _distance_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    """As of a mean; on the range of the distance, which is what an interval of equal values is made from."""
+    shares = np.mean([condition[0] for condition in units], axis=0) / _FARTHEST
+    found = metrics.bootstrap_interval(shares, seed=seed)
+    low, high = _FARTHEST * found.low, _FARTHEST * found.high
+    return Interval(low=low, high=high, method=found.method, level=found.level)
 
 
 def _rms_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
@@ -184,6 +195,13 @@ METRICS: dict[str, Metric] = {
         units=_confidence_and_correct,
         interval=_error_detection_interval,
         direction="higher",
+    ),
+    "top5_distance": Metric(
+        value=lambda o: metrics.top5_distance(o.ranked, compare=o.compare),
+        units=lambda o: (metrics.top5_distances_per_clip(o.ranked, compare=o.compare),),
+        interval=_distance_interval,
+        unit="score",
+        largest=_FARTHEST,
     ),
 }
 

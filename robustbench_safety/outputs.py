@@ -20,6 +20,9 @@ __all__ = ["Outputs"]
 Number = TypeVar("Number", bound=np.generic)
 Floats = NDArray[np.float64]
 
+#: Classes whose ranks a top-5 distance compares.
+_BEST = 5
+
 
 class Outputs:
     """What the metrics read, from one condition's predictions seen through a class subset.
@@ -130,13 +133,32 @@ class Outputs:
     @cached_property
     def clips(self) -> NDArray[np.int64]:
         """Predicted classes [V, F]."""
+        return self.predicted.reshape(-1, self._frames)
+
+    @cached_property
+    def ranked(self) -> NDArray[np.int64]:
+        """Five best classes of each frame, the best first, of equal logits the lower class: [V, F, 5]."""
+        frames, stored = self._frames, self._predictions.values
+        if self._columns is None and "top_logits" in stored:
+            best = stored["top_classes"][self.kept, :_BEST].astype(np.int64)
+        else:
+            best = np.argsort(-self.logits, axis=1, kind="stable")[:, :_BEST]
+        if best.shape[1] < _BEST:
+            raise UndefinedMetricError(
+                f"there are {best.shape[1]} classes",
+                expected=f"at least {_BEST}, of which the best are ranked",
+            )
+        return best.reshape(-1, frames, _BEST)
+
+    @property
+    def _frames(self) -> int:
         frames = self._predictions.header.frames
         if frames < 2:
             raise IncompatiblePredictionsError(
                 f"{self._predictions.header.condition.path} is no sequence",
                 fix="a metric of consistency needs a dataset of sequences",
             )
-        return self.predicted.reshape(-1, frames)
+        return frames
 
     @property
     def compare(self) -> Literal["previous", "first"]:

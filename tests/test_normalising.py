@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
@@ -30,20 +32,20 @@ RELATIVE = Aggregate(id="rel", of=("c_error", "clean_error"), reduce="relative",
 
 
 def baseline(
-    values: dict[str, tuple[float, ...]],
+    values: Mapping[str, tuple[float, ...]],
     *,
     metric: BaselineMetric = "error_rate",
     verified: bool = True,
     clean_error: float | None = None,
 ) -> Baseline:
-    table = BaselineTable(verified=verified, source="made up", values=values)
+    table = BaselineTable(verified=verified, source="made up", values=dict(values))
     return Baseline(
         name="small", version=1, title="T", model="a network", source="s", clean_error=clean_error,
         metrics={metric: table})  # fmt: skip
 
 
 def measured(
-    conditions: dict[tuple[str, int], ArrayLike], *, ids: list[str] | None = None, kind: str = "corruption"
+    conditions: Mapping[tuple[str, int], ArrayLike], *, ids: list[str] | None = None, kind: str = "corruption"
 ) -> Measured:
     """Return what is kept of a cell: by condition name and level one number for each image or clip."""
     rows = {key: np.asarray(row, dtype=np.float64) for key, row in conditions.items()}
@@ -277,7 +279,7 @@ def test_a_cell_that_was_not_measured_makes_it_null_with_the_cell_s_reason() -> 
 def test_a_baseline_that_does_not_fit_the_cell_is_refused(
     conditions: list[tuple[str, int]], values: dict[str, tuple[float, ...]], clean_error: float, message: str
 ) -> None:
-    table = BaselineTable(verified=True, source="made up", values=values)
+    table = BaselineTable(verified=True, source="made up", values=dict(values))
     named = [
         Condition(dataset="shifted", kind="corruption", name=name, level=level) for name, level in conditions
     ]
