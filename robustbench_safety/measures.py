@@ -6,16 +6,18 @@ fed, in which direction it is good, and which interval belongs to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from robustbench_safety import metrics
+from robustbench_safety.errors import UsageError
 from robustbench_safety.metrics import Interval
+from robustbench_safety.metrics.checks import count_option
 from robustbench_safety.outputs import Outputs
 
 __all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs", "Units"]
@@ -76,30 +78,43 @@ def _distance_interval(units: Sequence[Units], seed: int, options: Options) -> I
     return Interval(low=low, high=high, method=found.method, level=found.level)
 
 
-def _rms_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
-    confidence, correct = (np.stack([condition[part] for condition in units]) for part in (0, 1))
-    return metrics.rms_calibration_interval(
-        confidence, correct, seed=seed, bin_size=int(options.get("bin_size", 100))
-    )
+def _calibration_interval(
+    function: Callable[..., Interval], **fixed: str
+) -> Callable[[Sequence[Units], int, Options], Interval]:
+    """Return the interval of a calibration error; it takes the options of the error."""
 
-
-def _ece_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
-    (confidence, correct), = units  # fmt: skip
-    return metrics.ece_interval(confidence, correct, seed=seed, bins=int(options.get("bins", 15)))
-
-
-def _resampled(statistic: Callable[..., float]) -> Callable[[Sequence[Units], int, Options], Interval]:
     def interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
-        (confidence, correct), = units  # fmt: skip
-        return metrics.selective_interval(statistic, confidence, correct, seed=seed)
+        return function(*_over_conditions(units), seed=seed, **options, **fixed)
+
+    return interval
+
+
+def _selective_interval(
+    statistic: Literal["aurc", "excess_aurc", "aurra", "soft_f1_score", "error_detection_auroc"],
+) -> Callable[[Sequence[Units], int, Options], Interval]:
+    def interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+        return metrics.selective_interval(*_over_conditions(units), statistic=statistic, seed=seed)
 
     return interval
 
 
 def _error_detection_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    if len(units) > 1:
+        return _selective_interval("error_detection_auroc")(units, seed, options)
     (confidence, correct), = units  # fmt: skip
     right = correct == 1
     return metrics.auroc_interval(-confidence[right], [-confidence[~right]])
+
+
+def _top_k_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    missed = [((rank >= int(options["k"])).astype(np.float64),) for (rank,) in units]
+    return _mean_interval(missed, seed, options)
+
+
+def _over_conditions(units: Sequence[Units]) -> tuple[Floats, Floats]:
+    """Return confidence and correct: [N] of one condition, [C, N] of several."""
+    confidence, correct = (np.stack([condition[part] for condition in units]) for part in (0, 1))
+    return (confidence, correct) if len(units) > 1 else (confidence[0], correct[0])
 
 
 # -------------------------------------------------------------------------------------------- the table
@@ -122,18 +137,26 @@ def _error(outputs: Outputs) -> float:
     return metrics.error_rate(outputs.predicted, outputs.labels)
 
 
-def _label_nll(outputs: Outputs) -> Units:
-    return (logsumexp(outputs.logits, axis=1) - _at_label(outputs.logits, outputs.labels),)
+def _top_k(outputs: Outputs, *, k: int = 0) -> float:
+    """Return the top-k error; ``k`` has no default that would do."""
+    count_option(k, "k")
+    if k > outputs.n_ranked:
+        raise UsageError(
+            "k is too large", expected=f"at most the {outputs.n_ranked} classes kept", found=str(k)
+        )
+    return float(np.mean(outputs.label_rank >= k))
 
 
-def _brier_of_each(outputs: Outputs) -> Units:
-    probabilities = outputs.probabilities
-    of_label = _at_label(probabilities, outputs.labels)
-    return ((probabilities**2).sum(axis=1) - 2 * of_label + 1,)
+def _nll(outputs: Outputs) -> float:
+    if outputs.summarised:
+        return math.fsum(outputs.label_nll) / len(outputs.label_nll)
+    return metrics.negative_log_likelihood(outputs.logits, outputs.labels)
 
 
-def _at_label(values: Floats, labels: NDArray[np.int64]) -> Floats:
-    return np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
+def _brier(outputs: Outputs) -> float:
+    if outputs.summarised:
+        return math.fsum(outputs.squared_errors) / len(outputs.squared_errors)
+    return metrics.brier_score(outputs.probabilities, outputs.labels)
 
 
 def _flips_of_each(outputs: Outputs) -> Units:
@@ -147,6 +170,11 @@ METRICS: dict[str, Metric] = {
         units=lambda o: (1 - o.correct,),
         interval=_mean_interval,
     ),
+    "top_k_error": Metric(
+        value=_top_k,
+        units=lambda o: (o.label_rank.astype(np.float64),),
+        interval=_top_k_interval,
+    ),
     "flip_rate": Metric(
         value=lambda o: metrics.flip_rate(o.clips, compare=o.compare),
         units=_flips_of_each,
@@ -155,27 +183,37 @@ METRICS: dict[str, Metric] = {
     "rms_calibration_error": Metric(
         value=_of_confidence(metrics.rms_calibration_error),
         units=_confidence_and_correct,
-        interval=_rms_interval,
+        interval=_calibration_interval(metrics.rms_calibration_interval),
     ),
     "rms_calibration_error_hendrycks": Metric(
         value=_of_confidence(metrics.rms_calibration_error_hendrycks),
         units=_confidence_and_correct,
-        interval=_rms_interval,
+        interval=_calibration_interval(metrics.rms_calibration_interval, last_bin="skipped"),
+    ),
+    "mean_absolute_calibration_error": Metric(
+        value=_of_confidence(metrics.mean_absolute_calibration_error),
+        units=_confidence_and_correct,
+        interval=_calibration_interval(metrics.mean_absolute_calibration_interval),
+    ),
+    "mean_absolute_calibration_error_hendrycks": Metric(
+        value=_of_confidence(metrics.mean_absolute_calibration_error_hendrycks),
+        units=_confidence_and_correct,
+        interval=_calibration_interval(metrics.mean_absolute_calibration_interval, last_bin="skipped"),
     ),
     "expected_calibration_error": Metric(
         value=_of_confidence(metrics.expected_calibration_error),
         units=_confidence_and_correct,
-        interval=_ece_interval,
+        interval=_calibration_interval(metrics.ece_interval),
     ),
     "negative_log_likelihood": Metric(
-        value=lambda o: metrics.negative_log_likelihood(o.logits, o.labels),
-        units=_label_nll,
+        value=_nll,
+        units=lambda o: (o.label_nll,),
         interval=_mean_interval,
         unit="nats",
     ),
     "brier_score": Metric(
-        value=lambda o: metrics.brier_score(o.probabilities, o.labels),
-        units=_brier_of_each,
+        value=_brier,
+        units=lambda o: (o.squared_errors,),
         interval=_mean_interval,
         unit="score",
     ),
@@ -188,7 +226,24 @@ METRICS: dict[str, Metric] = {
     "aurc": Metric(
         value=_of_confidence(metrics.aurc),
         units=_confidence_and_correct,
-        interval=_resampled(metrics.aurc),
+        interval=_selective_interval("aurc"),
+    ),
+    "excess_aurc": Metric(
+        value=_of_confidence(metrics.excess_aurc),
+        units=_confidence_and_correct,
+        interval=_selective_interval("excess_aurc"),
+    ),
+    "aurra": Metric(
+        value=_of_confidence(metrics.aurra),
+        units=_confidence_and_correct,
+        interval=_selective_interval("aurra"),
+        direction="higher",
+    ),
+    "soft_f1_score": Metric(
+        value=_of_confidence(metrics.soft_f1_score),
+        units=_confidence_and_correct,
+        interval=_selective_interval("soft_f1_score"),
+        direction="higher",
     ),
     "error_detection_auroc": Metric(
         value=_of_confidence(metrics.error_detection_auroc),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from robustbench_safety import metrics
 from robustbench_safety.corruptions import compare_rule
 from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
@@ -31,6 +32,8 @@ class Outputs:
         predictions: One condition.
         columns: Columns of the subset int64 [C], None for the whole label space.
         truth: Labels beyond the one class that was stored with each image; None where that is all.
+        temperatures: What the logits of each row are divided by [rows of the condition]; None for nothing. Needs
+            stored logits.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Outputs:
         columns: NDArray[np.int64] | None = None,
         *,
         truth: Labels | None = None,
+        temperatures: Floats | None = None,
     ) -> None:
         self._predictions, self._columns, self._truth = predictions, columns, truth
+        self._temperatures = temperatures
 
     @cached_property
     def _position(self) -> NDArray[np.int64]:
@@ -86,7 +91,59 @@ class Outputs:
     def logits(self) -> Floats:
         """[rows, C]; refused where only a summary was stored."""
         rows = None if self.kept.all() else self.kept
-        return self._predictions.logits(rows=rows, columns=self._columns)
+        found = self._predictions.logits(rows=rows, columns=self._columns)
+        if self._temperatures is None:
+            return found
+        return metrics.scaled_logits(found, temperature=self._temperatures[self.kept])
+
+    def _stored(self, name: str) -> Floats | None:
+        """Return a stored column of all classes: [rows]; None where it is to be made from the logits."""
+        if self._columns is not None or self._temperatures is not None:
+            return None
+        values = self._predictions.values.get(name)
+        return None if values is None else values[self.kept].astype(np.float64)
+
+    @property
+    def summarised(self) -> bool:
+        """Whether the columns of a summary stand for the logits."""
+        return self._stored("label_nll") is not None
+
+    @cached_property
+    def label_nll(self) -> Floats:
+        """Negative log probability of the right class, in nats: [rows]."""
+        labels, stored = self.labels, self._stored("label_nll")
+        if stored is not None:
+            return stored
+        found: Floats = logsumexp(self.logits, axis=1) - _at_label(self.logits, labels)
+        return found
+
+    @cached_property
+    def squared_errors(self) -> Floats:
+        """Squared distance of the probabilities to the right class; Brier's score is their mean: [rows]."""
+        squares = self._stored("sum_squared_probabilities")
+        if squares is None:
+            squares = (self.probabilities**2).sum(axis=1)
+        # Of an almost sure and right answer the terms cancel to a rounding error of either sign.
+        found: Floats = np.maximum(squares - 2 * np.exp(-self.label_nll) + 1, 0.0)
+        return found
+
+    @property
+    def n_ranked(self) -> int:
+        """How many of the best classes are known."""
+        kept = self._stored("top_logits")
+        return self.logits.shape[1] if kept is None else kept.shape[1]
+
+    @cached_property
+    def label_rank(self) -> NDArray[np.int64]:
+        """Classes before the right one, of equal logits the lower first; at least ``n_ranked`` if not known."""
+        labels, best = self.labels, self._stored("top_classes")
+        if best is not None and self.n_ranked == best.shape[1]:
+            hit = best == labels[:, None]
+            return np.where(hit.any(axis=1), hit.argmax(axis=1), best.shape[1]).astype(np.int64)
+        of_label = _at_label(self.logits, labels)[:, None]
+        earlier = np.arange(self.logits.shape[1]) < labels[:, None]
+        before = (self.logits > of_label) | ((self.logits == of_label) & earlier)
+        return np.asarray(before.sum(axis=1), dtype=np.int64)
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -116,9 +173,9 @@ class Outputs:
     @cached_property
     def confidence(self) -> Floats:
         """Largest softmax probability: [rows]."""
-        if self._columns is None and "neg_log_confidence" in self._predictions.values:
-            stored = self._predictions.values["neg_log_confidence"][self.kept]
-            log_confidence = -stored.astype(np.float64)
+        stored = self._stored("neg_log_confidence")
+        if stored is not None:
+            log_confidence = -stored
         else:
             log_confidence = self.logits.max(axis=1) - logsumexp(self.logits, axis=1)
         confidence: Floats = np.exp(log_confidence)
@@ -164,3 +221,7 @@ class Outputs:
     def compare(self) -> Literal["previous", "first"]:
         """Which frame each frame of a sequence is compared with."""
         return compare_rule(self._predictions.header.condition.name)
+
+
+def _at_label(values: Floats, labels: NDArray[np.int64]) -> Floats:
+    return np.take_along_axis(values, labels[:, None], axis=1)[:, 0]

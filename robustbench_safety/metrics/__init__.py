@@ -66,8 +66,15 @@ from robustbench_safety.metrics.reliability import (
     soft_f1_score,
 )
 from robustbench_safety.metrics.selective_intervals import selective_interval
+from robustbench_safety.metrics.temperature import (
+    CrossFittedTemperatures,
+    cross_fit_temperatures,
+    fit_temperature,
+    scaled_logits,
+)
 
 __all__ = [
+    "CrossFittedTemperatures",
     "Interval",
     "PairedDifference",
     "ReliabilityBins",
@@ -85,11 +92,13 @@ __all__ = [
     "clopper_pearson_interval",
     "corruption_error",
     "cross_entropies",
+    "cross_fit_temperatures",
     "ece_interval",
     "error_detection_auroc",
     "error_rate",
     "excess_aurc",
     "expected_calibration_error",
+    "fit_temperature",
     "flip_rate",
     "flips_per_clip",
     "fpr_at_tpr",
@@ -111,6 +120,7 @@ __all__ = [
     "rms_calibration_error",
     "rms_calibration_error_hendrycks",
     "rms_calibration_interval",
+    "scaled_logits",
     "selective_interval",
     "set_error_rate",
     "soft_f1_score",
