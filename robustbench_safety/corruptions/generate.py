@@ -54,7 +54,7 @@ __all__ = [
 #: Name of what made the pixels; with the version it goes into the data digest of every generated condition.
 GENERATOR = "rbs-corruptions"
 #: Raised with every change that can move a pixel.
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 
 Corruption = Callable[[torch.Tensor, Parameters, Draws], torch.Tensor]
 

@@ -101,9 +101,8 @@ SEQUENCE_SETTINGS: Mapping[str, Mapping[str, SequenceSettings]] = {
         imagenet=(20,), inception=(20,), tiny=(15,), cifar=(7,), whole=_LARGE,
         frames={"imagenet": 41, "inception": 41, "cifar": 16},
     ),
-    # frame in the middle, 1 for the authors' fixed point, half a pixel off the middle; one degree a frame.
-    # cifar turns about the middle: it was so in generator version 1, whose pixels stay.
-    "rotate": _settings(imagenet=(15, 1), inception=(15, 1), tiny=(15, 1), cifar=(15, 0), whole=_LARGE),
+    # frame in the middle; one degree from frame to frame
+    "rotate": _settings(imagenet=(15,), inception=(15,), tiny=(15,), cifar=(15,), whole=_LARGE),
     # frame in the middle, degrees from frame to frame
     "tilt": _settings(imagenet=(15, 1), inception=(15, 1), tiny=(15, 1), cifar=(15, 0.75), whole=_LARGE),
     # percent of frame 0, percent added from frame to frame

@@ -3,8 +3,7 @@
 All functions take images uint8 [N, H, W, 3], the settings' parameters, the number of frames and draws,
 and yield the frames, each uint8 [N, H, W, 3] on the same device.
 
-The authors moved pictures by torchvision's ``affine`` of 2018, whose slips are kept (``warping``), but for
-the fixed point of cifar's rotate (``sequence_settings``).
+The authors moved pictures by torchvision's ``affine`` of 2018, whose slips are kept (``warping``).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.corruptions.draws import Draws
 from robustbench_safety.corruptions.severities import Parameters
-from robustbench_safety.corruptions.warping import Affine, affine, perspective, torchvision_affine
+from robustbench_safety.corruptions.warping import affine, perspective, torchvision_affine
 
 __all__ = ["rotate", "scale", "shear", "tilt", "translate"]
 
@@ -41,20 +40,11 @@ def translate(
 def rotate(
     images: torch.Tensor, parameters: Parameters, n_frames: int, _draws: Draws
 ) -> Iterator[torch.Tensor]:
-    """Yield images that turn clockwise by a degree a frame.
-
-    ``parameters`` is (middle frame, 1 for the fixed point of the authors or 0 for the middle of the image).
-    """
-    middle, as_published = parameters
+    """Yield images that turn clockwise by a degree a frame; ``parameters`` is (middle frame,)."""
+    (middle,) = parameters
     height, width = images.shape[1:3]
-    centre = (width * 0.5, height * 0.5)
     for frame in range(n_frames):
-        if as_published:
-            yield affine(images, torchvision_affine(height, width, angle=frame - middle))
-        else:
-            cosine, sine = math.cos(math.radians(frame - middle)), math.sin(math.radians(frame - middle))
-            inverse = Affine(cosine, sine, centre[0], -sine, cosine, centre[1])
-            yield affine(images, inverse, origin=centre)
+        yield affine(images, torchvision_affine(height, width, angle=frame - middle))
 
 
 def tilt(

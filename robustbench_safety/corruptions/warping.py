@@ -50,9 +50,7 @@ def torchvision_affine(
     )
 
 
-def affine(
-    images: torch.Tensor, inverse: Affine, *, origin: tuple[float, float] = (0.0, 0.0)
-) -> torch.Tensor:
+def affine(images: torch.Tensor, inverse: Affine) -> torch.Tensor:
     """Return ``images``, uint8 [N, H, W, C], moved; bilinear and truncated, black coming in.
 
     As Pillow's affine transform.
@@ -60,14 +58,13 @@ def affine(
     Args:
         images: [N, H, W, C].
         inverse: Where the pixels come from.
-        origin: What the positions in the result are counted from; the upper left corner, as Pillow does.
     """
     n, height, width, channels = images.shape
     pixels = images.reshape(n, height * width, channels).double()
     # Where each pixel of the result comes from; the middle of a pixel is at its index plus a half.
     index = torch.arange(height * width, device=images.device)
-    x = (index % width).double() + (0.5 - origin[0])
-    y = (index // width).double() + (0.5 - origin[1])
+    x = (index % width).double() + 0.5
+    y = (index // width).double() + 0.5
     source_x = x * inverse.a + y * inverse.b + inverse.c
     source_y = x * inverse.d + y * inverse.e + inverse.f
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)

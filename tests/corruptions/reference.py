@@ -7,17 +7,28 @@ the order of the authors' code, and returns uint8 of the same shape.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Union
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special, stats
 
-__all__ = ["Image", "elastic", "gaussian", "impulse", "shot", "speckle", "warp_as_installed"]
+__all__ = [
+    "Image",
+    "Inverted",
+    "elastic",
+    "gaussian",
+    "impulse",
+    "impulse_inverted",
+    "shot",
+    "speckle",
+    "warp_as_installed",
+]
 
 Image = NDArray[np.uint8]
 Floats = NDArray[Any]
+Draws = Union[np.random.Generator, "Inverted"]
 
 
 def _bytes(values: Floats) -> Image:
@@ -25,14 +36,45 @@ def _bytes(values: Floats) -> Image:
     return found
 
 
-def gaussian(image: Image, parameters: tuple[float, ...], rng: np.random.Generator) -> Image:
+class Inverted:
+    """Draws that the authors' code asks NumPy for, made of uniform ones by the inverse of each law.
+
+    Two 31-bit draws of every 64 bits, lower half first: the order that the engine draws in.
+    """
+
+    def __init__(self, stream: np.random.Generator) -> None:
+        self._bits = stream.bit_generator
+
+    def uniform(self, size: tuple[int, ...]) -> Floats:
+        n = int(np.prod(size))
+        halves = [half for raw in self._bits.random_raw((n + 1) // 2) for half in (raw % 2**32, raw >> 32)]
+        whole = np.array(halves[:n], dtype=np.uint64) // 2
+        return ((whole + 0.5) / 2.0**31).reshape(size)
+
+    def normal(self, *, size: tuple[int, ...], scale: float) -> Floats:
+        return scale * special.ndtri(self.uniform(size))
+
+    def poisson(self, rate: Floats) -> Floats:
+        return np.asarray(stats.poisson.ppf(self.uniform(rate.shape), rate))
+
+
+def gaussian(image: Image, parameters: tuple[float, ...], rng: Draws) -> Image:
     (sigma,) = parameters
     return _bytes(image / 255.0 + rng.normal(size=image.shape, scale=sigma))
 
 
-def shot(image: Image, parameters: tuple[float, ...], rng: np.random.Generator) -> Image:
+def shot(image: Image, parameters: tuple[float, ...], rng: Draws) -> Image:
     (photons,) = parameters
     return _bytes(rng.poisson(image / 255.0 * photons) / float(photons))
+
+
+def impulse_inverted(image: Image, parameters: tuple[float, ...], rng: Inverted) -> Image:
+    """Salt, pepper and what is left alone, in this order along the uniform draw."""
+    (share,) = parameters
+    drawn, out = rng.uniform(image.shape), image.copy()
+    out[drawn < share] = 0
+    out[drawn < share / 2] = 255
+    return out
 
 
 def impulse(image: Image, parameters: tuple[float, ...], rng: np.random.Generator) -> Image:
@@ -46,7 +88,7 @@ def impulse(image: Image, parameters: tuple[float, ...], rng: np.random.Generato
     return _bytes(out)
 
 
-def speckle(image: Image, parameters: tuple[float, ...], rng: np.random.Generator) -> Image:
+def speckle(image: Image, parameters: tuple[float, ...], rng: Draws) -> Image:
     (sigma,) = parameters
     x = image / 255.0
     return _bytes(x + x * rng.normal(size=x.shape, scale=sigma))

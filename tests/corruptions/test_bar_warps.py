@@ -64,7 +64,7 @@ def test_the_draws_of_another_device_corrupt_as_well_and_each_image_alone(photos
     def made(part: slice) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed) for seed in range(len(images))[part]]
         return CORRUPTIONS_BAR[name](
-            images[part], SEVERITIES_BAR[name][variant][2], TorchDraws(generators, CPU)
+            images[part], SEVERITIES_BAR[name][variant][2], TorchDraws(lambda: generators, CPU)
         )
 
     whole = made(slice(None))
@@ -82,6 +82,6 @@ def test_a_gradient_of_no_length_leaves_the_marble_whole() -> None:
             return super().integers((low + high) // 2, (low + high) // 2 + 1, shape)  # type: ignore[arg-type]
 
     image = torch.full((1, 56, 56, 3), 200, dtype=torch.uint8)
-    found = perlin_noise(image, (10,), Middle([np.random.default_rng(0)], CPU))
+    found = perlin_noise(image, (10,), Middle(lambda: [np.random.default_rng(0)], CPU))
     # Without gradients the noise is 0, which is mid-grey; of it and of the picture half each: 163.75.
     assert (found == 163).all()

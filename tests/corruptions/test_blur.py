@@ -46,7 +46,7 @@ def share_off(images: Images, name: str, variant: str, severity: int) -> float:
         [TRANSCRIPTIONS[name](image, parameters, rng) for image, rng in zip(images, streams, strict=True)]
     )
     again = [np.random.default_rng([index, severity]) for index in range(len(images))]
-    draws = NumpyDraws(again, torch.device("cpu"))
+    draws = NumpyDraws(lambda: again, torch.device("cpu"))
     found = CORRUPTIONS[name](torch.from_numpy(images), parameters, draws).numpy()
     difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= 1
@@ -88,7 +88,7 @@ def test_draws_by_torch_give_another_blur_of_the_same_kind(photos: Images, name:
 
     def made(first_seed: int) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(first_seed + index) for index in range(len(photos))]
-        return CORRUPTIONS[name](images, parameters, TorchDraws(generators, cpu))
+        return CORRUPTIONS[name](images, parameters, TorchDraws(lambda: generators, cpu))
 
     assert torch.equal(made(0), made(0))
     assert not torch.equal(made(0), made(100))
@@ -159,7 +159,7 @@ def test_defocus_blur_leaves_flat_images_alone(flats: Images, severity: int) -> 
 
 def test_the_ways_of_small_and_of_large_kernels_meet(photos_of: Callable[[int, int], Images]) -> None:
     # An image of 128 pixels goes by Fourier, its middle as one of 127 by shifted copies.
-    draws = NumpyDraws([], torch.device("cpu"))
+    draws = NumpyDraws(lambda: [], torch.device("cpu"))
     image = torch.from_numpy(photos_of(128, 1))
     by_fourier = defocus_blur(image, (6, 0.5), draws)[:, 8:-8, 8:-8]
     by_copies = defocus_blur(image[:, :127, :127].contiguous(), (6, 0.5), draws)[:, 8:-7, 8:-7]

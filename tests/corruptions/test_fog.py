@@ -68,7 +68,7 @@ def test_the_noise_of_the_second_step_falls_with_the_square_of_the_decay() -> No
 
 
 def test_clouds_span_zero_to_one_in_every_image_and_go_on_round_the_border() -> None:
-    draws = NumpyDraws([np.random.default_rng(i) for i in range(8)], CPU)
+    draws = NumpyDraws(lambda: [np.random.default_rng(i) for i in range(8)], CPU)
     clouds = plasma(64, 3.0, draws)
     assert clouds.shape == (8, 64, 64)
     assert (clouds.amin((1, 2)) == 0).all()
@@ -92,8 +92,8 @@ def test_the_draws_of_torch_give_fog_of_the_same_law(photos_of: Callable[[int, i
     images = torch.from_numpy(photos_of(32, 1)).expand(200, -1, -1, -1)
     parameters = SEVERITIES["fog"]["cifar"][4]
     generators = [torch.Generator().manual_seed(i) for i in range(200)]
-    with_torch = fog(images, parameters, TorchDraws(generators, CPU)).double().mean((1, 2, 3))
-    draws = NumpyDraws([np.random.default_rng(i) for i in range(200)], CPU)
+    with_torch = fog(images, parameters, TorchDraws(lambda: generators, CPU)).double().mean((1, 2, 3))
+    draws = NumpyDraws(lambda: [np.random.default_rng(i) for i in range(200)], CPU)
     with_numpy = fog(images, parameters, draws).double().mean((1, 2, 3))
     error = torch.sqrt((with_torch.var() + with_numpy.var()) / 200)
     assert abs(with_torch.mean() - with_numpy.mean()) < 4 * error

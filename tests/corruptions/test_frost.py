@@ -79,7 +79,7 @@ def test_image_and_ice_are_weighed_in_grey_levels_and_truncated(textures: Path) 
 
 
 def test_the_draws_of_torch_give_nearly_every_image_a_crop_of_its_own(textures: Path) -> None:
-    draws = TorchDraws([torch.Generator().manual_seed(i) for i in range(200)], torch.device("cpu"))
+    draws = TorchDraws(lambda: [torch.Generator().manual_seed(i) for i in range(200)], torch.device("cpu"))
     images = torch.zeros((200, 32, 32, 3), dtype=torch.uint8)
     parameters = SEVERITIES["frost"]["cifar"][4]
     found = frost(images, parameters, draws, textures=textures)

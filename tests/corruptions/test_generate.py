@@ -120,7 +120,7 @@ def test_a_gpu_agrees_to_one_grey_level_when_it_is_given_the_same_draws(
     photos: Images, flats: Images, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def numpys(seed: int, keys: Sequence[tuple[str | int, ...]], device: torch.device) -> NumpyDraws:
-        return NumpyDraws([random_stream(seed, *key) for key in keys], device)
+        return NumpyDraws(lambda: [random_stream(seed, *key) for key in keys], device)
 
     images = np.concatenate([photos, flats])
     expected = make(images, kind, name)

@@ -32,7 +32,7 @@ def exchanged(image: Images, distance: int, passes: int, rng: np.random.Generato
 
 def found_for(images: Images, distance: int, passes: int, seed: int) -> Images:
     draws = NumpyDraws(
-        [np.random.default_rng(seed + index) for index in range(len(images))], torch.device("cpu")
+        lambda: [np.random.default_rng(seed + index) for index in range(len(images))], torch.device("cpu")
     )
     return glass_blur(torch.from_numpy(images), (NO_BLUR, distance, passes), draws).numpy()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from robustbench_safety.corruptions import corrupt
 from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
@@ -32,14 +33,14 @@ def grey(level: int, n: int = 40) -> Image:
     [
         ("gaussian_noise", reference.gaussian),
         ("shot_noise", reference.shot),
-        ("impulse_noise", reference.impulse),
+        ("impulse_noise", reference.impulse_inverted),
         ("speckle_noise", reference.speckle),
     ],
 )
 def test_noise_equals_the_one_image_transcription_on_the_same_draws(
     photos_of: Callable[[int, int], Image],
     name: str,
-    transcription: Callable[[Image, tuple[float, ...], np.random.Generator], Image],
+    transcription: Callable[[Image, tuple[float, ...], reference.Inverted], Image],
     variant: str,
     side: int,
     severity: int,
@@ -48,7 +49,7 @@ def test_noise_equals_the_one_image_transcription_on_the_same_draws(
     parameters = SEVERITIES[name][variant][severity - 1]
     found = corrupt(photos, name, severity, seed=7, variant=variant)
     for index, image in enumerate(photos):
-        stream = random_stream(7, "corruption", name, severity, f"{index:05d}")
+        stream = reference.Inverted(random_stream(7, "corruption", name, severity, f"{index:05d}"))
         np.testing.assert_array_equal(found[index], transcription(image, parameters, stream))
 
 
@@ -65,14 +66,19 @@ def test_gaussian_noise_has_the_standard_deviation_of_its_severity(severity: int
 
 @pytest.mark.parametrize("severity", range(1, 6))
 @pytest.mark.parametrize("level", [32, 128])
-def test_shot_noise_has_the_variance_of_a_photon_count(severity: int, level: int) -> None:
+def test_shot_noise_has_the_mean_and_the_variance_of_a_truncated_photon_count(
+    severity: int, level: int
+) -> None:
     found = corrupt(grey(level), "shot_noise", severity).astype(np.float64)
-    # Var(k / c) = x / c for x = level / 255; in grey levels times 255 squared.
-    sigma = np.sqrt(level * 255 / PHOTONS[severity - 1])
-    error = sigma / np.sqrt(found.size)
-    # The counts are whole, so truncation costs between 0 and 1 level, not half a level.
-    assert level - 1 - 4 * error < found.mean() < level + 4 * error
-    assert found.std() == pytest.approx(sigma, rel=0.02)
+    photons = PHOTONS[severity - 1]
+    counts = np.arange(2 * photons)
+    chances = stats.poisson.pmf(counts, level / 255 * photons)
+    levels = np.floor(np.minimum(counts / photons, 1) * 255)
+    mean = (chances * levels).sum()
+    deviation = np.sqrt((chances * (levels - mean) ** 2).sum())
+    # Four standard errors; that of a deviation is s / sqrt(2 n) for a law near the normal.
+    assert found.mean() == pytest.approx(mean, abs=4 * deviation / np.sqrt(found.size))
+    assert found.std() == pytest.approx(deviation, rel=4.5 / np.sqrt(2 * found.size))
 
 
 def test_shot_noise_leaves_black_black() -> None:

@@ -34,7 +34,7 @@ WRITTEN_DOWN: dict[str, Any] = {
     ],
     "brightness": [(15, 2), (15, 2), (15, 2), (15, 1.5)],
     "translate": [(20,), (20,), (15,), (7,)],
-    "rotate": [(15, 1), (15, 1), (15, 1), (15, 0)],
+    "rotate": [(15,)] * 4,
     "tilt": [(15, 1), (15, 1), (15, 1), (15, 0.75)],
     "scale": [(40, 2.5), (40, 2.5), (40, 2.5), (70, 2)],
     "gaussian_blur": [(0.25, 0.035, 6), (0.35, 0.035, 6), (0.35, 0.014, 7), (0.3, 0.015, 7)],
@@ -181,7 +181,7 @@ def test_photographs_of_any_size_become_299_pixels() -> None:
 def test_the_draws_of_another_device_give_clips_of_the_same_kind(name: str, photos: Images) -> None:
     def made(first: int, n: int) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed) for seed in range(first, first + n)]
-        draws = TorchDraws(generators, torch.device("cpu"))
+        draws = TorchDraws(lambda: generators, torch.device("cpu"))
         settings = SEQUENCE_SETTINGS[name]["cifar"]
         images = torch.from_numpy(photos[first : first + n])
         frames = SEQUENCES[name](images, settings.difficulties[0], settings.n_frames, draws)

@@ -72,7 +72,7 @@ def test_without_flakes_the_image_is_drawn_towards_white() -> None:
     # (200, 100, 50): grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50 = 124.2, the lighter one 1.5 * 124.2 +
     # 127.5 = 313.8; 0.8 * 200 + 0.2 * 313.8 = 222.76, and 142.76 and 102.76 likewise.
     image = torch.tensor([200, 100, 50], dtype=torch.uint8).expand(1, 32, 32, 3)
-    draws = NumpyDraws([np.random.default_rng(0)], CPU)
+    draws = NumpyDraws(lambda: [np.random.default_rng(0)], CPU)
     found = snow(image, (0.0, 0.0, 1, 0.5, 10, 4, 0.8), draws)
     assert found[0, 5, 5].tolist() == [222, 142, 102]
 
@@ -81,8 +81,8 @@ def test_the_draws_of_torch_give_snow_of_the_same_law(photos_of: Callable[[int, 
     images = torch.from_numpy(photos_of(32, 1)).expand(100, -1, -1, -1)
     parameters = SEVERITIES["snow"]["cifar"][3]
     generators = [torch.Generator().manual_seed(i) for i in range(100)]
-    with_torch = snow(images, parameters, TorchDraws(generators, CPU)).double().mean((1, 2, 3))
-    draws = NumpyDraws([np.random.default_rng(i) for i in range(100)], CPU)
+    with_torch = snow(images, parameters, TorchDraws(lambda: generators, CPU)).double().mean((1, 2, 3))
+    draws = NumpyDraws(lambda: [np.random.default_rng(i) for i in range(100)], CPU)
     with_numpy = snow(images, parameters, draws).double().mean((1, 2, 3))
     error = torch.sqrt((with_torch.var() + with_numpy.var()) / 100)
     assert abs(with_torch.mean() - with_numpy.mean()) < 4 * error

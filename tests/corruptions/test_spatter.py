@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def draws_of(n: int) -> NumpyDraws:
-    return NumpyDraws([np.random.default_rng(i) for i in range(n)], CPU)
+    return NumpyDraws(lambda: [np.random.default_rng(i) for i in range(n)], CPU)
 
 
 @pytest.mark.parametrize(("variant", "severity"), reference.CELLS)
@@ -73,7 +73,7 @@ def test_liquid_of_256_levels_begins_again_at_zero() -> None:
 def test_the_draws_of_torch_give_spatter_of_the_same_law(severity: int) -> None:
     images = torch.full((200, 32, 32, 3), 100, dtype=torch.uint8)
     parameters = SEVERITIES["spatter"]["cifar"][severity - 1]
-    draws = TorchDraws([torch.Generator().manual_seed(i) for i in range(200)], CPU)
+    draws = TorchDraws(lambda: [torch.Generator().manual_seed(i) for i in range(200)], CPU)
     with_torch = spatter(images, parameters, draws).double().mean((1, 2, 3))
     with_numpy = spatter(images, parameters, draws_of(200)).double().mean((1, 2, 3))
     error = torch.sqrt((with_torch.var() + with_numpy.var()) / 200)
