@@ -56,6 +56,9 @@ GENERATOR = "rbs-corruptions"
 #: Raised with every change that can move a pixel.
 GENERATOR_VERSION = "2"
 
+#: Made by Pillow image after image: parts of the batch would save no memory, and cost a tenth of the time.
+_BY_PICTURE = ("pixelate", "jpeg_compression")
+
 Corruption = Callable[[torch.Tensor, Parameters, Draws], torch.Tensor]
 
 #: name -> function of (images, parameters, draws), in the order of the paper.
@@ -177,7 +180,7 @@ def corrupt(
         result = make(clean[part], rows[severity - 1], draws_for(seed, keys, clean.device))
         return jpeg_round_trip(result, SAVED_QUALITY) if through_jpeg else result.contiguous()
 
-    first, *others = parts(clean)
+    first, *others = [slice(None)] if name in _BY_PICTURE else parts(clean)
     if not others:
         return like(images, made(first))
     corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
