@@ -6,6 +6,7 @@ These are the calls that the command line and ``import robustbench_safety`` shar
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,23 +14,24 @@ import torch
 
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.data.label_sets import missing_labels
 from robustbench_safety.devices import compile_network, describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
-from robustbench_safety.errors import DataError, ModelError, UsageError
-from robustbench_safety.files import slugify
-from robustbench_safety.jobs import Job, prepare, stored_columns
+from robustbench_safety.errors import ModelError, UsageError
+from robustbench_safety.files import read_yaml, slugify
+from robustbench_safety.jobs import Job, prepare
 from robustbench_safety.models import Model, load_model
 from robustbench_safety.models.families import libraries_of
+from robustbench_safety.normalising import check_aggregates
 from robustbench_safety.predicting import first_images
 from robustbench_safety.predictions import Predictions, read_predictions
-from robustbench_safety.records import Condition, Precision, RunInfo, ScoreRecord, Suite
+from robustbench_safety.preparing import prepare_jobs
+from robustbench_safety.records import Baseline, Condition, Precision, RunInfo, ScoreRecord, Suite
 from robustbench_safety.runs import Run
-from robustbench_safety.scoring import needed_conditions, score_predictions, why_not_shown
+from robustbench_safety.scoring import score_predictions
 from robustbench_safety.startup import CHECKED, check_first_batch
 from robustbench_safety.stated import StatedDifference, compare_with_stated
 from robustbench_safety.submitted import find_submission, refuse_settings, store_submission
-from robustbench_safety.suites import load_suite
+from robustbench_safety.suites import load_suite, suite_baselines
 
 __all__ = ["Evaluation", "predict", "rescore", "score"]
 
@@ -45,7 +47,7 @@ class Evaluation:
     stated: tuple[StatedDifference, ...] = ()
     """Accuracies that the model's authors state, against those measured here."""
     skipped: tuple[str, ...] = ()
-    """Conditions left out because their data were missing, each with the reason."""
+    """Datasets left out because their data were missing, in part or whole, each with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def score(
     skip_missing: bool = False,
     trust_pickle: bool = False,
     trust_code: bool = False,
+    baseline: str | Path | Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a model on a suite. What an earlier, interrupted call has predicted is not predicted again.
@@ -100,6 +103,8 @@ def score(
         trust_pickle: Unpickle a checkpoint that needs code to be run; the record says so.
         trust_code: Run a program that was handed in: .pt2, TorchScript, or a Python callable that a model
             file names; the record says so.
+        baseline: Files of baselines, each in place of the one of its name that the suite divides by. The row
+            is then compared with rows of the same baseline alone: the suite's digest covers it.
         progress: Told where the run is.
 
     Returns:
@@ -110,6 +115,7 @@ def score(
     """
     _check_options(batch_size, limit, workers, seed)
     chosen, root = _suite_and_data(suite, data)
+    baselines = _baselines(baseline, chosen, root)
     used_seed = chosen.seed if seed is None else seed
     submission = find_submission(model, label_space=chosen.label_space)
     if submission is not None:
@@ -119,7 +125,7 @@ def score(
         run, told = store_submission(
             submission, chosen, root, predictions=Path(predictions), name=name, seed=used_seed, limit=limit,
             skip_missing=skip_missing)  # fmt: skip
-        record, companion = score_predictions(run, chosen, root)
+        record, companion = score_predictions(run, chosen, root, baselines=baselines)
         return Evaluation(record=record, companion=companion, run_folder=run.folder, skipped=tuple(told))
     loaded = _loaded(model, checkpoint, chosen.label_space, trust_pickle=trust_pickle, trust_code=trust_code)
     if loaded.spec.label_space != chosen.label_space:
@@ -129,13 +135,15 @@ def score(
             found=loaded.spec.label_space,
             fix="choose another suite, or a model file with the right label_space",
         )
-    jobs, skipped = _prepare(chosen, root, used_seed, limit, loaded, skip_missing=skip_missing)
+    jobs, skipped = prepare_jobs(
+        chosen, root, loaded.spec, n_classes=loaded.n_classes, seed=used_seed, limit=limit,
+        skip_missing=skip_missing)  # fmt: skip
     run = _open_run(
         loaded, jobs[0], Path(predictions), name=name, batch_size=batch_size, seed=used_seed, limit=limit,
         usual_seed=chosen.seed, on=_On(device=device, precision=precision, tf32=tf32, compiled=compiled),
     )  # fmt: skip
     run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
-    record, companion = score_predictions(run, chosen, root)
+    record, companion = score_predictions(run, chosen, root, baselines=baselines)
     stated = compare_with_stated(record, chosen, loaded.published_accuracy)
     return Evaluation(
         record=record, companion=companion, run_folder=run.folder, stated=stated, skipped=tuple(skipped)
@@ -143,16 +151,26 @@ def score(
 
 
 def rescore(
-    run_folder: str | Path, *, suite: str | Path | Suite, data: DataRoot | str | Path | None = None
+    run_folder: str | Path,
+    *,
+    suite: str | Path | Suite,
+    data: DataRoot | str | Path | None = None,
+    baseline: str | Path | Sequence[str | Path] = (),
 ) -> Evaluation:
     """Score a suite again from the predictions in a run folder: without the model, and without the images.
+
+    Args:
+        run_folder: The folder that an earlier call has left.
+        suite: As for :func:`score`.
+        data: As for :func:`score`; for the manifests of one's own, and files of labels.
+        baseline: As for :func:`score`.
 
     Raises:
         RobustbenchSafetyError: The folder is no run folder, or its files are not what they were.
     """
     chosen, root = _suite_and_data(suite, data)
     run = Run.load(Path(run_folder))
-    record, companion = score_predictions(run, chosen, root)
+    record, companion = score_predictions(run, chosen, root, baselines=_baselines(baseline, chosen, root))
     return Evaluation(record=record, companion=companion, run_folder=run.folder)
 
 
@@ -214,6 +232,19 @@ def _suite_and_data(suite: str | Path | Suite, data: DataRoot | str | Path | Non
     return load_suite(suite, data=root), root
 
 
+def _baselines(files: str | Path | Sequence[str | Path], suite: Suite, data: DataRoot) -> dict[str, Baseline]:
+    """Return the baselines that a suite divides by, checked against its cells."""
+    own: dict[str, Baseline] = {}
+    for path in [files] if isinstance(files, str | Path) else files:
+        found = read_yaml(Path(path), Baseline)
+        if found.name in own:
+            raise UsageError(f"{path}: baseline {found.name} is given twice", expected="one file of a name")
+        own[found.name] = found
+    baselines = suite_baselines(suite, data, own=own)
+    check_aggregates(suite, data, baselines)
+    return baselines
+
+
 def _data_root(data: DataRoot | str | Path | None) -> DataRoot:
     return DataRoot(root=Path(data)) if isinstance(data, str | Path) else data or DataRoot.default()
 
@@ -247,36 +278,6 @@ def _check_options(batch_size: int | None, limit: int | None, workers: int | Non
     ):
         if value is not None and value < lowest:
             raise UsageError(name, expected=f"a whole number, at least {lowest}", found=str(value))
-
-
-def _prepare(
-    suite: Suite, data: DataRoot, seed: int, limit: int | None, model: Model, *, skip_missing: bool
-) -> tuple[list[Job], list[str]]:
-    """Open every condition before the first forward pass."""
-    seeded = suite.model_copy(update={"seed": seed})
-    jobs: list[Job] = []
-    skipped = missing_labels([cell.dataset for cell in suite.cells], data, skip_missing=skip_missing)
-    not_shown: list[str] = []
-    for condition, cells in needed_conditions(seeded, data).items():
-        if (reason := why_not_shown(condition, model.spec)) is not None:
-            not_shown.append(reason)  # the record says it of every cell
-            continue
-        attack = next((cell.attack for cell in cells if cell.attack), None)
-        try:
-            dataset = load_dataset(condition.dataset, data=data)
-            job = prepare(
-                dataset, condition, label_space=model.spec.label_space, attack=attack,
-                columns=stored_columns(condition, model.n_classes), seed=seed, limit=limit)  # fmt: skip
-            jobs.append(job)
-        except DataError as error:
-            if not skip_missing:
-                raise
-            skipped.append(f"{condition.path}: {error}")
-    if not jobs and not_shown and not skipped:
-        raise ModelError(f"nothing of suite {suite.name} can be measured: it {not_shown[0]}")
-    if not jobs:
-        raise DataError(f"none of the data of suite {suite.name} is there", found="; ".join(skipped))
-    return jobs, skipped
 
 
 def _open_run(

@@ -29,7 +29,7 @@ from robustbench_safety.records import (
     Suite,
 )
 from robustbench_safety.runs import Run
-from robustbench_safety.suites import tune_dataset
+from robustbench_safety.suites import clean_dataset, tune_dataset
 from robustbench_safety.temperatures import Temperatures
 
 __all__ = ["Measuring", "why_not_shown"]
@@ -82,10 +82,13 @@ class Measuring:
         self.curves = Curves()
         self.companion = Companion()
 
-    def read_first(self, condition: Condition) -> bool:
-        """Tell whether others are measured against a condition: in-distribution scores, temperatures."""
+    def turn(self, condition: Condition) -> int:
+        """Return when a condition is to be read: what others are measured against comes before them."""
+        tuned = {self._tuned_on[cell.id] for cell in self._suite.cells if cell.temperature != "cross_fit"}
+        if condition.dataset in tuned:
+            return 0
         against = {name for name, _, _ in self._wanted} | set(self._tuned_on.values())
-        return condition.dataset in against
+        return 1 if condition.dataset in against else 2
 
     def temperatures(self) -> dict[str, tuple[float, ...]]:
         """Return the temperatures of every cell that has such, by id."""
@@ -99,8 +102,8 @@ class Measuring:
 
     def same_images(self, first: Cell, second: Cell) -> bool:
         """Tell whether two cells show the same images: a corruption shows its companion's."""
-        manifest = self.dataset(first.dataset).manifest
-        corrupted = manifest.role == "corruption" and manifest.companion == second.dataset
+        shown = self.dataset(first.dataset)
+        corrupted = shown.manifest.role == "corruption" and clean_dataset(shown) == second.dataset
         return first.dataset == second.dataset or corrupted
 
     def read(self, condition: Condition, cells: Sequence[Cell]) -> None:
@@ -131,9 +134,9 @@ class Measuring:
             try:
                 self._measure(cell, condition, predictions)
             except UndefinedMetricError as error:
-                self.cells[cell.id].reason = f"{cell.metric} is undefined on {condition.path}: {error}"
+                self._say(cell, f"{cell.metric} is undefined on {condition.path}: {error}")
             except DataError as error:
-                self.cells[cell.id].reason = f"no labels for {condition.path}: {error}"
+                self._say(cell, f"no labels for {condition.path}: {error}")
         self._outputs_of, self._numbers = {}, {}
 
     def _score_in(self, dataset: str, detector: str, subset: str | None, predictions: Predictions) -> None:
@@ -143,7 +146,7 @@ class Measuring:
             path = predictions.header.condition.path
             for cell in self._suite.cells:
                 if (cell.in_distribution, cell.detector, cell.subset) == (dataset, detector, subset):
-                    self.cells[cell.id].reason = f"{cell.metric} is undefined on {path}: {error}"
+                    self._say(cell, f"{cell.metric} is undefined on {path}: {error}")
             return
         self.scores_in[dataset, detector, subset] = scores
         self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
@@ -157,7 +160,12 @@ class Measuring:
         for cell in self._suite.cells:
             against = condition.dataset in (cell.in_distribution, self._tuned_on[cell.id])
             if cell in cells or (against and condition.kind == "clean"):
-                self.cells[cell.id].reason = reason
+                self._say(cell, reason)
+
+    def _say(self, cell: Cell, reason: str) -> None:
+        """Keep why a cell has no value; the first reason is what the others come of."""
+        measured = self.cells[cell.id]
+        measured.reason = measured.reason or reason
 
     def _measure(self, cell: Cell, condition: Condition, predictions: Predictions) -> None:
         metric, measured = metric_of(cell), self.cells[cell.id]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from robustbench_safety import metrics
 from robustbench_safety.aggregating import Measured, metric_of, where_defined
 from robustbench_safety.baselines import baseline_table
+from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError
 from robustbench_safety.measures import DetectionMetric
 from robustbench_safety.metrics import Interval
@@ -28,9 +29,11 @@ from robustbench_safety.records import (
     Cell,
     Condition,
     Score,
+    Suite,
 )
+from robustbench_safety.suites import cell_conditions
 
-__all__ = ["condition_weights", "normalised_of"]
+__all__ = ["check_aggregates", "condition_weights", "normalised_of"]
 
 Floats = NDArray[np.float64]
 
@@ -80,8 +83,7 @@ def normalised_of(
             return null.model_copy(update={"reason": named})
     shown = by_cell[cells[0].id]
     try:
-        table = baseline_table(baseline, cast(BaselineMetric, cells[0].metric))
-        clean = _clean_error(baseline) if aggregate.reduce == "relative" else 0.0
+        table, clean = _divided_by(aggregate, cells[0], baseline)
     except UndefinedMetricError as error:
         return null.model_copy(update={"reason": error.what})
     weights = condition_weights(
@@ -110,6 +112,40 @@ def normalised_of(
         direction="lower",
         note=None if table.verified else f"divided by unverified figures of baseline {baseline.name}",
     )
+
+
+def check_aggregates(suite: Suite, data: DataRoot, baselines: Mapping[str, Baseline]) -> None:
+    """Check that the baselines have numbers of what a suite's aggregates divide, before anything is measured.
+
+    Args:
+        suite: The suite.
+        data: Data root, for the manifests.
+        baselines: As :func:`robustbench_safety.suites.suite_baselines` returns them.
+
+    Raises:
+        FileFormatError: A baseline has other conditions or levels than a cell.
+    """
+    cells = {cell.id: cell for cell in suite.cells}
+    for aggregate in suite.aggregates:
+        if aggregate.baseline is None:
+            continue
+        cell, baseline = cells[aggregate.of[0]], baselines[aggregate.baseline]
+        try:
+            table, clean = _divided_by(aggregate, cell, baseline)
+        except UndefinedMetricError:
+            continue  # the record says it
+        conditions = cell_conditions(cell, suite, data)
+        condition_weights(conditions, table, clean_error=clean, where=f"aggregate {aggregate.id}")
+
+
+def _divided_by(aggregate: Aggregate, cell: Cell, baseline: Baseline) -> tuple[BaselineTable, float]:
+    """Return the baseline's numbers, and the clean error to be taken from each."""
+    table = baseline_table(baseline, cast(BaselineMetric, cell.metric))
+    if aggregate.reduce != "relative":
+        return table, 0.0
+    if baseline.clean_error is None:
+        raise UndefinedMetricError(f"baseline {baseline.name} has no clean_error")
+    return table, baseline.clean_error
 
 
 def condition_weights(
@@ -176,12 +212,6 @@ def _numbers(table: Sequence[float], levels: Sequence[int], where: str, name: st
 
 def _listed(levels: Sequence[int]) -> str:
     return ", ".join(map(str, sorted(levels)))
-
-
-def _clean_error(baseline: Baseline) -> float:
-    if baseline.clean_error is None:
-        raise UndefinedMetricError(f"baseline {baseline.name} has no clean_error")
-    return baseline.clean_error
 
 
 def _interval(parts: Sequence[_Part], seed: int) -> Interval:

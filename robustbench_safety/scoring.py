@@ -93,8 +93,7 @@ class _Scoring:
         # Another seed than the suite's makes other attacks, and an attack's name carries its seed.
         seeded = suite.model_copy(update={"seed": run.info.seed})
         needed = needed_conditions(seeded, self._data)
-        # What others are measured against is read first.
-        for condition in sorted(needed, key=lambda one: not self._measuring.read_first(one)):
+        for condition in sorted(needed, key=self._measuring.turn):
             self._measuring.read(condition, needed[condition])
         scores = self._scores()
         because = self._partial_because()

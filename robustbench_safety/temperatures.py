@@ -22,7 +22,10 @@ _Key = tuple[str, str | None, bool]
 
 
 def halves(sample_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return which half each sample belongs to: the parity of sha256 of its id, 0 or 1, [N]."""
+    """Return which half each sample belongs to: the parity of sha256 of its id, 0 or 1, [N].
+
+    They are those of ``metrics.cross_fit_temperatures``; an image has the same id in all conditions.
+    """
     last = [hashlib.sha256(name.encode()).digest()[-1] for name in sample_ids]
     return np.array(last, dtype=np.int64) % 2
 
@@ -58,17 +61,14 @@ class Temperatures:
                 continue
             try:
                 outputs = Outputs(predictions, columns_of(subset))
+                logits = _logits(predictions, outputs)
                 if not crossed:
-                    self._fitted[key] = (
-                        metrics.fit_temperature(_logits(predictions, outputs), outputs.labels),
-                    )
+                    self._fitted[key] = (metrics.fit_temperature(logits, outputs.labels),)
                     continue
-                logits, labels = _logits(predictions, outputs), outputs.labels
-                half = halves(predictions.sample_ids)[outputs.kept]
-                # Each half is divided by the temperature of the other.
-                self._fitted[key] = tuple(
-                    metrics.fit_temperature(logits[half == other], labels[half == other]) for other in (1, 0)
-                )
+                ids = [name for name, keep in zip(predictions.sample_ids, outputs.kept, strict=True) if keep]
+                halved = metrics.cross_fit_temperatures(logits, outputs.labels, ids)
+                # Even images are divided by what the odd ones gave.
+                self._fitted[key] = (halved.odd, halved.even)
             except UndefinedMetricError as error:
                 self._reasons[key] = error
 
@@ -85,8 +85,10 @@ class Temperatures:
             raise UndefinedMetricError(f"no temperature: no predictions on the clean images of {key[0]}")
         _refuse_summary(predictions)
         fitted = np.array(self._fitted[key])
-        by_sample = fitted[halves(predictions.sample_ids)] if len(fitted) > 1 else np.full(1, fitted[0])
-        by_row = np.repeat(by_sample, predictions.header.frames) if len(by_sample) > 1 else by_sample
+        half = (
+            halves(predictions.sample_ids) if len(fitted) > 1 else np.zeros(len(predictions.sample_ids), int)
+        )
+        by_row = np.repeat(fitted[half], predictions.header.frames)
         scaled = (predictions.logits() / by_row[:, None]).astype(np.float32)
         return replace(predictions, values={"logits": scaled})
 

@@ -34,7 +34,7 @@ LAYERS = (
         "scoring",
     ),
     ("engines", "submitted"),
-    ("evaluation", "stated"),
+    ("preparing", "evaluation", "stated"),
     ("reporting",),
     ("demo",),
     ("recipes",),

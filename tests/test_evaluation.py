@@ -367,7 +367,7 @@ def test_a_summary_gives_the_same_error_calibration_and_flips(tmp_path: Path) ->
     scored = []
     for columns in ("logits", "summary"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("robustbench_safety.evaluation.stored_columns", lambda *_, kept=columns: kept)
+            patch.setattr("robustbench_safety.preparing.stored_columns", lambda *_, kept=columns: kept)
             suite = load_suite(SUITE)
             cells = tuple(
                 cell.model_copy(update={"options": {"bin_size": 5} if "rms" in cell.metric else {}})

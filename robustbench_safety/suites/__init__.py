@@ -7,14 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_safety.baselines import load_baseline
-from robustbench_safety.data import DataRoot, dataset_names, load_dataset
+from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
 from robustbench_safety.errors import FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_subset
-from robustbench_safety.records import Baseline, Cell, Condition, RelabelledLayout, Suite
+from robustbench_safety.records import Baseline, Cell, Condition, GeneratedLayout, RelabelledLayout, Suite
 from robustbench_safety.suites.of_dataset import suite_of
 
-__all__ = ["cell_conditions", "load_suite", "suite_baselines", "suite_digest", "tune_dataset"]
+__all__ = [
+    "cell_conditions",
+    "clean_dataset",
+    "load_suite",
+    "suite_baselines",
+    "suite_digest",
+    "tune_dataset",
+]
 
 
 def load_suite(name: str | Path, *, data: DataRoot | None = None) -> Suite:
@@ -86,16 +93,38 @@ def suite_baselines(
     return {name: given.get(name) or load_baseline(name, beside=data.beside, fix=fix) for name in names}
 
 
+def clean_dataset(dataset: Dataset) -> str:
+    """Return the name of the dataset whose clean images a dataset shows, or stands beside; else its own."""
+    manifest = dataset.manifest
+    if manifest.role == "clean":
+        return manifest.name
+    if manifest.companion is not None:
+        return manifest.companion
+    layout = manifest.layout
+    return layout.source if isinstance(layout, GeneratedLayout | RelabelledLayout) else manifest.name
+
+
 def tune_dataset(cell: Cell, data: DataRoot) -> str | None:
     """Return the dataset on whose clean predictions a cell's temperature is fitted; None where there is none.
 
-    Cross-fitting takes the images that the cell's own are made from or stand beside: no temperature is fitted
-    on corrupted images.
+    Cross-fitting takes the clean images that the cell's own are made from or stand beside: no temperature is
+    fitted on corrupted images.
+
+    Raises:
+        FileFormatError: The temperature would be fitted on the images that are measured.
     """
-    if cell.temperature != "cross_fit":
-        return cell.temperature
-    manifest = load_dataset(cell.dataset, data=data).manifest
-    return manifest.companion if manifest.role != "clean" and manifest.companion else manifest.name
+    if cell.temperature is None:
+        return None
+    clean = clean_dataset(load_dataset(cell.dataset, data=data))
+    if cell.temperature == "cross_fit":
+        return clean
+    if cell.temperature in (cell.dataset, clean):
+        raise FileFormatError(
+            f"cell {cell.id}: temperature {cell.temperature}",
+            expected="a dataset of other images than those measured, or cross_fit",
+            fix="name a dataset of role tune, or cross_fit",
+        )
+    return cell.temperature
 
 
 def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseline] | None = None) -> str:
