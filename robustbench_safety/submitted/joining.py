@@ -111,14 +111,15 @@ def samples_of_table(
             found=str(len(ids)),
             fix="hand in every sample once",
         )
-    counted = array_ids(len(ids))
-    if isinstance(manifest.layout, _COUNTED) and (odd := sorted(set(ids) - set(counted))):
-        raise DataError(
-            f"{where}: sample_id {odd[0][:80]!r}",
-            expected=f"the index in the published array, {counted[0]} to {counted[-1]}",
-        )
+    if isinstance(manifest.layout, _COUNTED):
+        counted = array_ids(len(ids))
+        if odd := sorted(set(ids) - set(counted)):
+            raise DataError(
+                f"{where}: sample_id {odd[0][:80]!r}",
+                expected=f"the index in the published array, {counted[0]} to {counted[-1]}",
+            )
     label_keys = [keys[name] for name in ids]
-    if wrong := sorted({key for key in label_keys if key not in _possible(dataset)}):
+    if wrong := sorted(set(label_keys) - _possible(dataset)):
         raise DataError(
             f"{where}: label {wrong[0]!r}",
             expected="no label" if manifest.role == "ood" else f"a class of {dataset.name}",
