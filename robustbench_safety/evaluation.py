@@ -169,8 +169,9 @@ def rescore(
         RobustbenchSafetyError: The folder is no run folder, or its files are not what they were.
     """
     chosen, root = _suite_and_data(suite, data)
+    baselines = _baselines(baseline, chosen, root)
     run = Run.load(Path(run_folder))
-    record, companion = score_predictions(run, chosen, root, baselines=_baselines(baseline, chosen, root))
+    record, companion = score_predictions(run, chosen, root, baselines=baselines)
     return Evaluation(record=record, companion=companion, run_folder=run.folder)
 
 

@@ -28,7 +28,7 @@ from robustbench_safety.evaluation import Evaluation, score
 from robustbench_safety.files import digest_of
 from robustbench_safety.jobs import stored_columns
 from robustbench_safety.predictions import read_header
-from robustbench_safety.records import Condition, ConditionKind, ScoreRecord
+from robustbench_safety.records import Condition, ConditionKind, ScoreRecord, Suite
 from robustbench_safety.startup import CHECKED
 from robustbench_safety.suites import load_suite
 from tests.golden.make import SUITE
@@ -154,6 +154,48 @@ def test_the_network_sees_each_image_as_often_as_the_record_says(tmp_path: Path)
     # The check at the start shows the first images twice, and the first of them alone.
     checked = 2 * CHECKED + 1
     assert seen == checked + evaluation.record.forward_passes
+
+
+def test_many_cells_on_the_same_conditions_cost_no_second_pass(tmp_path: Path) -> None:
+    cells: list[dict[str, object]] = []
+    for name, conditions in (("all", ("contrast", "shot_noise")), ("noise", ("shot_noise",))):
+        cells += [
+            {"id": f"{name}_{metric}", "dataset": "digits-c", "conditions": conditions, "metric": metric,
+             "options": {"bin_size": 5} if "rms" in metric else {}}
+            for metric in ("error_rate", "rms_calibration_error", "negative_log_likelihood")
+        ]  # fmt: skip
+    cells += [
+        {"id": f"clean_{metric}", "dataset": "digits", "metric": metric}
+        for metric in ("error_rate", "brier_score")
+    ]
+    cells += [{"id": "scaled", "dataset": "digits", "metric": "brier_score", "temperature": "cross_fit"}]
+    cells += [
+        {"id": f"{detector}_{metric}", "dataset": "blobs", "metric": metric,
+         "detector": detector, "in_distribution": "digits"}
+        for detector in ("msp", "energy", "maxlogit") for metric in ("auroc", "aupr_out")
+    ]  # fmt: skip
+    cells += [
+        {"id": metric, "dataset": "digits-p", "conditions": ("translate",), "metric": metric}
+        for metric in ("flip_rate", "top5_distance")
+    ]
+    suite = Suite.model_validate(
+        {"name": "many", "version": 1, "title": "T", "label_space": "digits", "seed": 0,
+         "cells": tuple(cells), "columns": ("all_error_rate",)})  # fmt: skip
+    model = rbs.load_model(TINY)
+    seen = 0
+
+    def count(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal seen
+        seen += len(inputs[0])
+
+    model.network.register_forward_pre_hook(count)
+    settings = {"suite": suite, "predictions": tmp_path, "limit": LIMIT, "batch_size": 16, "device": "cpu"}
+    record = score(model, **settings).record  # type: ignore[arg-type]  # a dict of mixed values
+    # Clean, blobs and two corruptions at five severities: 12 conditions of 30 images; a clip has 16 frames.
+    assert record.forward_passes == LIMIT * (12 + 16)
+    assert seen == 2 * CHECKED + 1 + record.forward_passes
+    assert all(score.value is not None for score in record.scores.values())
+    assert [len(record.conditions[name]) for name in ("all_error_rate", "noise_error_rate")] == [10, 5]
 
 
 def test_rescoring_gives_the_same_record_without_the_model(undisturbed: Evaluation) -> None:

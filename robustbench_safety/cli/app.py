@@ -31,6 +31,10 @@ app.add_typer(data_app, name="data")
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="Name of a suite or a dataset, or the path of a YAML file of either.")
 ]
+BaselineOption = Annotated[
+    list[Path] | None,
+    typer.Option("--baseline", help="YAML of a baseline, for the suite's of that name; may be given again."),
+]
 LeaderboardOption = Annotated[Path, typer.Option("--leaderboard", help="Folder of records and tables.")]
 
 
@@ -82,6 +86,7 @@ def score(
         bool,
         typer.Option("--trust-code", help="Run a program handed in: .pt2, TorchScript, python:."),
     ] = False,
+    baseline: BaselineOption = None,
 ) -> None:
     """Score a model on a suite. Run it again after an interruption and it goes on from there."""
     from robustbench_safety.cli.commands import run_score
@@ -106,6 +111,7 @@ def score(
         skip_missing=skip_missing,
         trust_pickle=trust_pickle,
         trust_code=trust_code,
+        baseline=baseline or [],
     )
 
 
@@ -114,11 +120,12 @@ def rescore(
     run_folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder that `rbs score` printed.")],
     suite: SuiteOption,
     leaderboard: LeaderboardOption = Path("leaderboard"),
+    baseline: BaselineOption = None,
 ) -> None:
     """Make the record again from stored predictions, without the model and the images."""
     from robustbench_safety.cli.commands import run_rescore
 
-    run_rescore(leaderboard, run_folder, suite)
+    run_rescore(leaderboard, run_folder, suite, baseline or [])
 
 
 @app.command()
@@ -182,6 +189,20 @@ def suites_show(name: Annotated[str, typer.Argument(help="Name, or the path of a
     from robustbench_safety.cli.lists import show_suite
 
     show_suite(name)
+
+
+@suites_app.command("baseline")
+def suites_baseline(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="Record of the reference network, .json.")],
+    out: Annotated[Path, typer.Option(help="Folder; one YAML file for each baseline of the suite.")],
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Path of the record's suite, where it is not a shipped one.")
+    ] = None,
+) -> None:
+    """Write what a record has measured as baselines, for --baseline of `rbs score`."""
+    from robustbench_safety.cli.commands import write_baselines
+
+    write_baselines(record, out, suite)
 
 
 #: Characters; a name in a file that somebody handed in may have millions.

@@ -11,7 +11,9 @@ from robustbench_safety.data import DataRoot
 from robustbench_safety.demo import DEMO_MODELS, DEMO_SUITE
 from robustbench_safety.errors import UnknownNameError
 from robustbench_safety.evaluation import Evaluation, rescore, score
+from robustbench_safety.files import read_json, write_yaml
 from robustbench_safety.records import Precision, ScoreRecord
+from robustbench_safety.reporting.baselines import measured_baselines
 from robustbench_safety.reporting.leaderboard import (
     build_tables,
     read_records,
@@ -19,6 +21,7 @@ from robustbench_safety.reporting.leaderboard import (
     write_record,
 )
 from robustbench_safety.stated import TOLERANCE, StatedDifference
+from robustbench_safety.suites import load_suite
 
 __all__ = [
     "build_leaderboard",
@@ -27,6 +30,7 @@ __all__ = [
     "run_score",
     "show_leaderboard",
     "verify_leaderboard",
+    "write_baselines",
 ]
 
 
@@ -50,6 +54,7 @@ def run_score(
     skip_missing: bool,
     trust_pickle: bool,
     trust_code: bool,
+    baseline: Sequence[Path],
 ) -> None:
     """Score, file the record, and say where everything lies."""
     with shown_progress(messages(), name or model) as progress:
@@ -71,14 +76,24 @@ def run_score(
             skip_missing=skip_missing,
             trust_pickle=trust_pickle,
             trust_code=trust_code,
+            baseline=baseline,
             progress=progress,
         )
     _report(evaluation, leaderboard)
 
 
-def run_rescore(leaderboard: Path, run_folder: Path, suite: str) -> None:
+def run_rescore(leaderboard: Path, run_folder: Path, suite: str, baseline: Sequence[Path]) -> None:
     """Make the record again, file it, and say where it lies."""
-    _report(rescore(run_folder, suite=suite), leaderboard)
+    _report(rescore(run_folder, suite=suite, baseline=baseline), leaderboard)
+
+
+def write_baselines(record: Path, out: Path, suite: str | None) -> None:
+    """Write one file for each baseline of the record's suite, and say where they lie."""
+    measured = read_json(record, ScoreRecord)
+    for baseline in measured_baselines(measured, load_suite(suite or measured.suite.name)):
+        path = out / f"{baseline.name}.yaml"
+        write_yaml(path, baseline)
+        _say_places({"baseline": path})
 
 
 def _report(evaluation: Evaluation, leaderboard: Path) -> None:
@@ -92,6 +107,9 @@ def _report(evaluation: Evaluation, leaderboard: Path) -> None:
         if reason in shown:
             continue  # the table has just said it
         screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
+    notes = {score.note for score in record.scores.values() if score.note}
+    for note in sorted(notes):
+        screen().print(f"note: {note}", markup=False, soft_wrap=True)
     for reason in evaluation.skipped:
         screen().print(f"skipped {reason}", markup=False, soft_wrap=True)
     _say_places({"record": path, "predictions": evaluation.run_folder})
