@@ -32,8 +32,8 @@ class Outputs:
         predictions: One condition.
         columns: Columns of the subset int64 [C], None for the whole label space.
         truth: Labels beyond the one class that was stored with each image; None where that is all.
-        temperatures: What the logits of each row are divided by [rows of the condition]; None for nothing. Needs
-            stored logits.
+        temperatures: What the logits of each row are divided by, [rows of the condition]; None for nothing.
+            Needs stored logits.
     """
 
     def __init__(
@@ -131,15 +131,15 @@ class Outputs:
     def n_ranked(self) -> int:
         """How many of the best classes are known."""
         kept = self._stored("top_logits")
-        return self.logits.shape[1] if kept is None else kept.shape[1]
+        return int((self.logits if kept is None else kept).shape[1])
 
     @cached_property
     def label_rank(self) -> NDArray[np.int64]:
-        """Classes before the right one, of equal logits the lower first; at least ``n_ranked`` if not known."""
-        labels, best = self.labels, self._stored("top_classes")
-        if best is not None and self.n_ranked == best.shape[1]:
-            hit = best == labels[:, None]
-            return np.where(hit.any(axis=1), hit.argmax(axis=1), best.shape[1]).astype(np.int64)
+        """Classes before the right one, of equal logits the lower first; ``n_ranked`` or more if not kept."""
+        labels = self.labels
+        if self._stored("top_logits") is not None:
+            hit = self._predictions.values["top_classes"][self.kept] == labels[:, None]
+            return np.asarray(np.where(hit.any(axis=1), hit.argmax(axis=1), self.n_ranked), dtype=np.int64)
         of_label = _at_label(self.logits, labels)[:, None]
         earlier = np.arange(self.logits.shape[1]) < labels[:, None]
         before = (self.logits > of_label) | ((self.logits == of_label) & earlier)

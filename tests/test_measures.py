@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from robustbench_safety import metrics
 from robustbench_safety.data.label_sets import Labels
-from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
+from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError, UsageError
 from robustbench_safety.measures import DETECTION_METRICS, METRICS, Outputs
 from robustbench_safety.predictions import Predictions
 from robustbench_safety.summary import summarize
@@ -237,6 +237,78 @@ def test_a_summary_gives_error_and_calibration_without_logits() -> None:
         METRICS["error_rate"].value(Outputs(summary, np.array([0, 1])))
 
 
+def _stored_both_ways(k: int = 100, n: int = 400) -> tuple[Outputs, Outputs]:
+    """Return the same predictions as logits and as a summary: some sure, some wrong."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(k, size=n)
+    logits = rng.normal(scale=2, size=(n, k)).astype(np.float32)
+    logits[np.arange(n), labels] += rng.choice([0, 4, 30], size=n)
+    summary = predictions(labels, summarize(torch.from_numpy(logits), torch.from_numpy(labels)), k=k)
+    return Outputs(of_logits(labels, logits)), Outputs(summary)
+
+
+@pytest.mark.parametrize("name", ["negative_log_likelihood", "brier_score"])
+def test_a_summary_gives_the_proper_scores_that_the_logits_give(name: str) -> None:
+    logits, summary = _stored_both_ways()
+    metric = METRICS[name]
+    assert not logits.summarised
+    assert summary.summarised
+    assert metric.value(summary) == pytest.approx(metric.value(logits), rel=1e-6)
+    (of_summary,), (of_logits_,) = metric.units(summary), metric.units(logits)
+    np.testing.assert_allclose(of_summary, of_logits_, rtol=1e-5, atol=1e-6)
+    assert metric.value(summary) == pytest.approx(of_summary.mean(), rel=1e-12)
+    assert of_summary.min() >= 0
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_top_k_errors_agree_with_the_metric_from_logits_and_from_a_summary(k: int) -> None:
+    logits, summary = _stored_both_ways()
+    ranked = np.argsort(-logits.logits, axis=1, kind="stable")
+    expected = metrics.top_k_error(ranked, logits.labels, k=k)
+    metric = METRICS["top_k_error"]
+    for outputs in (logits, summary):
+        assert metric.value(outputs, k=k) == expected
+        found = metric.interval([metric.units(outputs)], 0, {"k": k})
+        assert found == metrics.wilson_interval(round(expected * 400), 400)
+    if k == 1:
+        assert expected == METRICS["error_rate"].value(summary)
+
+
+def test_of_equal_logits_the_lower_class_comes_first() -> None:
+    # Class 1 ties with class 2: label 1 is the best and label 2 the second.
+    outputs = Outputs(of_logits([1, 2], [[0.0, 3.0, 3.0], [0.0, 3.0, 3.0]]))
+    assert outputs.label_rank.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({}, "k cannot be used"), ({"k": 0}, "k cannot be used"), ({"k": 11}, "at most the 10 classes kept")],
+)
+def test_a_top_k_error_needs_a_k_that_was_kept(options: dict[str, int], message: str) -> None:
+    _, summary = _stored_both_ways()
+    with pytest.raises(UsageError, match=message):
+        METRICS["top_k_error"].value(summary, **options)
+
+
+def test_temperatures_divide_the_logits_row_by_row() -> None:
+    # Image 0 is left out by the subset; the others keep their own temperatures.
+    temperatures = np.array([9.0, 2.0, 0.5, 1.0])
+    outputs = Outputs(of_logits([0, 1, 3, -1], LOGITS), np.array([3, 1]), temperatures=temperatures)
+    assert outputs.logits.tolist() == [[1.5, 1.0], [8.0, 2.0], [2.0, 9.0]]
+    assert outputs.confidence[0] == pytest.approx(1 / (1 + math.exp(-0.5)), rel=1e-12)
+    plain = Outputs(of_logits([0, 1, 3, -1], LOGITS), np.array([3, 1]))
+    assert outputs.predicted.tolist() == plain.predicted.tolist()
+
+
+def test_temperatures_need_logits() -> None:
+    labels = [0, 1, 3, 1]
+    stored = predictions(labels, summarize(torch.tensor(LOGITS), torch.tensor(labels)), k=4)
+    outputs = Outputs(stored, temperatures=np.full(4, 2.0))
+    for name in ("rms_calibration_error", "negative_log_likelihood", "brier_score"):
+        with pytest.raises(IncompatiblePredictionsError, match="found summary"):
+            METRICS[name].value(outputs)
+
+
 def test_flips_are_counted_in_a_sequence_and_nowhere_else() -> None:
     # Two clips of two frames: 0 then 2 is a flip, 3 then 3 is none.
     logits = np.array(LOGITS, dtype=np.float32)[[0, 1, 2, 2]]
@@ -278,3 +350,37 @@ def test_every_metric_of_the_table_is_a_public_metric_and_good_in_the_direction_
         documented = inspect.getdoc(getattr(metrics, name))
         assert documented is not None
         assert f"{direction.capitalize()} is better." in documented.partition("Args:")[0]
+
+
+CALIBRATION: dict[str, dict[str, int | float | str]] = {
+    "rms_calibration_error": {"bin_size": 50},
+    "rms_calibration_error_hendrycks": {"bin_size": 50},
+    "mean_absolute_calibration_error": {"bin_size": 50},
+    "mean_absolute_calibration_error_hendrycks": {"bin_size": 50},
+    "expected_calibration_error": {"bins": 10, "binning": "equal_mass"},
+    "negative_log_likelihood": {},
+    "brier_score": {},
+    "soft_f1_score": {},
+    "aurra": {},
+    "aurc": {},
+    "excess_aurc": {},
+    "error_detection_auroc": {},
+    "top_k_error": {"k": 2},
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATION)
+def test_every_calibration_metric_has_an_interval_of_one_condition_and_of_several(name: str) -> None:
+    # Four conditions of the same 400 images, twice as sure as they should be.
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(4, 400, 5))
+    labels = (softmax(logits, axis=2).cumsum(axis=2) > rng.random((4, 400, 1))).argmax(axis=2)
+    outputs = [Outputs(of_logits(y, 2 * z)) for y, z in zip(labels, logits, strict=True)]
+    metric, options = METRICS[name], CALIBRATION[name]
+    values = [metric.value(o, **options) for o in outputs]
+    units = [metric.units(o) for o in outputs]
+    one, mean = metric.interval(units[:1], 0, options), metric.interval(units, 0, options)
+    assert one.low < values[0] < one.high
+    assert mean.low < np.mean(values) < mean.high
+    assert mean.high - mean.low < one.high - one.low
+    assert (one.level, mean.level) == (0.95, 0.95)

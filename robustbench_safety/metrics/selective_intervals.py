@@ -60,7 +60,8 @@ def selective_interval(
 
     Conventions:
         Agrees with resampling the whole statistic to first order. Not for calibration errors, which are
-        biased upwards: ``rms_calibration_interval``, ``ece_interval``, ``mean_absolute_calibration_interval``.
+        biased upwards: they have ``rms_calibration_interval``, ``ece_interval`` and
+        ``mean_absolute_calibration_interval``.
         Simulated coverage at 95 %: see ``tests/metrics/test_selective_intervals.py``.
 
     Source:

@@ -48,13 +48,13 @@ def fit_temperature(logits: FloatArray, labels: NDArray[np.integer]) -> float:
 
     Raises:
         UndefinedMetricError: There is no image, a NaN or infinite logit, a label is no class, or no T
-            within the bounds is best: every answer is right (the smaller the T, the better), the logits say nothing of
-            the labels (the larger, the better), or all logits of each image are equal (any T is).
+            within the bounds is best: every answer is right (the smaller the T, the better), the logits say
+            nothing of the labels (the larger, the better), or those of each image are equal (any T is).
 
     Conventions:
         Fit on held-out images, never on those that trained the model: ResNet-20 gets T = 0.50 on
-        training images and 2.32 on the test set. The papers' codes run L-BFGS for a fixed number of steps from T = 1.5, or
-        bisect T in [0.2, 5]; both end at this minimum where they converge.
+        training images and 2.32 on the test set. The papers' codes run L-BFGS for a fixed number of steps
+        from T = 1.5, or bisect T in [0.2, 5]; both end at this minimum where they converge.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, section 4.2, ICML 2017.
@@ -87,7 +87,7 @@ def fit_temperature(logits: FloatArray, labels: NDArray[np.integer]) -> float:
             found=found,
             fix="fit on more images, some of them answered wrongly",
         )
-    return math.exp(brentq(slope, *ends, xtol=1e-12, rtol=1e-14))
+    return math.exp(brentq(slope, *ends, xtol=1e-14, rtol=1e-15))
 
 
 def scaled_logits(logits: FloatArray, *, temperature: float | FloatArray) -> FloatArray:

@@ -1,8 +1,10 @@
-"""Tests of the intervals of calibration errors: coverage, shown rather than claimed.
+"""Tests of the interval of the RMS calibration error: coverage, shown rather than claimed.
 
 Answers are drawn with confidence uniform in (0.35, 0.95) and accuracy ``confidence - gap``, so that the
-true RMS error and the true ECE both are the gap. The seeds are 0, 1, 2 ... and were not chosen.
+true RMS error is the gap. The seeds are 0, 1, 2 ... and were not chosen.
 """
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ from numpy.typing import NDArray
 from robustbench_safety.errors import UndefinedMetricError, UsageError
 from robustbench_safety.metrics import (
     Interval,
-    ece_interval,
-    expected_calibration_error,
     rms_calibration_error,
+    rms_calibration_error_hendrycks,
     rms_calibration_interval,
 )
+from robustbench_safety.metrics.calibration_intervals import _Conditions
 from robustbench_safety.metrics.resampling import blocks, draw_counts
 
 Floats = NDArray[np.float64]
@@ -38,16 +40,6 @@ def test_the_rms_interval_covers_the_true_error(gap: float) -> None:
     rng = np.random.default_rng(0)
     covered = _share_covered(
         [rms_calibration_interval(*_answers(rng, 2000, gap), seed=r, draws=300) for r in range(400)], gap
-    )
-    assert covered >= 0.93
-    assert gap < 0.1 or covered <= 0.97
-
-
-@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.2])
-def test_the_ece_interval_covers_the_true_error(gap: float) -> None:
-    rng = np.random.default_rng(0)
-    covered = _share_covered(
-        [ece_interval(*_answers(rng, 2000, gap), seed=r, draws=300) for r in range(400)], gap
     )
     assert covered >= 0.93
     assert gap < 0.1 or covered <= 0.97
@@ -100,18 +92,6 @@ def test_answers_without_spread_bound_what_may_have_gone_unseen() -> None:
     interval = rms_calibration_interval(np.ones(100), np.ones(100), seed=0)
     assert (interval.low, interval.high) == pytest.approx((0.0, 0.1903), abs=5e-5)
     assert interval.method == "clopper-pearson (all 100 images alike)"
-    interval = ece_interval(np.ones(100), np.ones(100), seed=0)
-    assert (interval.low, interval.high) == pytest.approx((0.0, 0.0362), abs=5e-5)
-
-
-def test_the_upper_end_of_the_ece_is_that_of_the_mean_gap_where_all_bins_are_overconfident() -> None:
-    # One bin, confidence 0.9, half of 400 answers right: ECE 0.4 = mean gap, far above its noise of 0.025.
-    confidence, correct = np.full(400, 0.9), np.repeat([0, 1], 200)
-    interval = ece_interval(confidence, correct, seed=0)
-    assert expected_calibration_error(confidence, correct) == pytest.approx(0.4, abs=1e-12)
-    assert interval.high == pytest.approx(0.4 + 1.96 * 0.025, abs=0.005)
-    # The lower end also gives back what noise adds to the gap: 0.4 - sqrt(0.4^2 - 0.025^2) = 0.0008.
-    assert interval.low == pytest.approx(0.4 - 1.96 * 0.025 - 0.0008, abs=0.005)
 
 
 def test_conditions_must_share_their_images() -> None:
@@ -124,7 +104,39 @@ def test_fewer_images_than_a_bin_have_no_interval() -> None:
         rms_calibration_interval(np.full(99, 0.5), np.ones(99), seed=0)
 
 
-@pytest.mark.parametrize("interval", [rms_calibration_interval, ece_interval])
-def test_too_few_draws_are_refused(interval: type) -> None:
+def test_too_few_draws_are_refused() -> None:
     with pytest.raises(UsageError, match="draws cannot be used"):
-        interval(np.full(200, 0.5), np.ones(200), seed=0, draws=10)
+        rms_calibration_interval(np.full(200, 0.5), np.ones(200), seed=0, draws=10)
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3, 17])
+def test_ties_of_any_size_give_what_whole_resamples_give_in_every_condition(digits: int) -> None:
+    # Of confidences rounded to a tenth, one value fills several bins of 20 images.
+    rng = np.random.default_rng(digits)
+    confidence, correct = _answers(rng, (3, 200), 0.1)
+    confidence = confidence.round(digits)
+    conditions = _Conditions(confidence, correct.astype(np.float64), 20, "counted")
+    counts = draw_counts(rng, 7, 200)
+    units = np.lexsort(np.concatenate([confidence, correct]))
+    for row, found in zip(counts, conditions.squared_rms(counts), strict=True):
+        drawn = np.repeat(units, row)
+        errors = [
+            rms_calibration_error(c[drawn], y[drawn], bin_size=20)
+            for c, y in zip(confidence, correct, strict=True)
+        ]
+        assert found == pytest.approx(np.square(errors), abs=1e-13)
+
+
+def test_a_skipped_last_bin_has_no_part_in_the_interval() -> None:
+    # The gap is 0.2 in the lower half; in the upper half all answers are wrong. The lower half counts, over
+    # all of N: the target is sqrt(0.5) 0.2 = 0.1414.
+    rng = np.random.default_rng(1)
+    confidence = np.concatenate([0.35 + 0.1 * rng.random(1000), 0.8 + 0.1 * rng.random(1000)])
+    correct = rng.random(2000) < np.where(confidence < 0.5, confidence - 0.2, 0.0)
+    make = partial(rms_calibration_interval, bin_size=1000, seed=0, draws=500)
+    skipped = make(confidence, correct, last_bin="skipped")
+    assert skipped.low < rms_calibration_error_hendrycks(confidence, correct, bin_size=1000) < skipped.high
+    assert skipped.low < np.sqrt(0.5) * 0.2 < skipped.high < 0.2
+    assert make(confidence, correct).low > 0.5
+    with pytest.raises(UndefinedMetricError, match="too few images to bin"):
+        rms_calibration_interval(np.full(199, 0.5), np.ones(199), last_bin="skipped", seed=0)

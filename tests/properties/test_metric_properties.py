@@ -84,6 +84,17 @@ def tables(draw: st.DrawFn, normalised: bool) -> Arrays:  # noqa: FBT001
 
 
 @st.composite
+def fitted_tables(draw: st.DrawFn) -> Arrays:
+    """Draw logits [N, 5] and labels [N] that some temperature suits best: two of three are right."""
+    n = draw(st.integers(10, 20))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    table = rng.normal(scale=draw(st.sampled_from([0.3, 1, 5])), size=(3 * n, 5))
+    labels = table.argmax(axis=1)
+    labels[::3] = table[::3].argsort(axis=1)[:, -2]
+    return table, labels
+
+
+@st.composite
 def sets(draw: st.DrawFn) -> Arrays:
     """Draw predicted classes [N] and which of 4 classes are right, one or more an image [N, 4]."""
     n = draw(st.integers(1, 20))
@@ -239,6 +250,21 @@ ROWS: dict[str, Row] = {
         perfect=(SURE_AND_RIGHT, 0.0),
         worst=(SURE_AND_WRONG, 1.0),
     ),
+    "expected_calibration_error, equal mass": Row(
+        metric=partial(metrics.expected_calibration_error, binning="equal_mass"),
+        inputs=answers(),
+        perfect=(SURE_AND_RIGHT, 0.0),
+        worst=(SURE_AND_WRONG, 1.0),
+    ),
+    # Where two of three are right, the best temperature is the margin over ln 2: 1, or 4.
+    "fit_temperature": Row(
+        metric=metrics.fit_temperature,
+        inputs=fitted_tables(),
+        low=0.01,
+        high=100.0,
+        perfect=((A([[math.log(2), 0.0]] * 3), A([0, 0, 1])), 1.0),
+        worst=((A([[4 * math.log(2), 0.0]] * 3), A([0, 0, 1])), 4.0),
+    ),
     "soft_f1_score": Row(
         metric=metrics.soft_f1_score,
         inputs=mixed_answers(),
@@ -372,8 +398,19 @@ INTERVALS: dict[str, Drawn] = {
     "rms_calibration_interval": Drawn(
         make=partial(metrics.rms_calibration_interval, bin_size=5, seed=3, draws=100), inputs=answers(5)
     ),
-    "selective_interval": Drawn(
-        make=lambda c, y: metrics.selective_interval(metrics.aurc, c, y, seed=3, draws=100), inputs=answers()
+    **{
+        f"selective_interval, {name}": Drawn(
+            make=partial(metrics.selective_interval, statistic=name, seed=3, draws=100),
+            inputs=mixed_answers(),
+        )
+        for name in ("aurc", "excess_aurc", "aurra", "soft_f1_score", "error_detection_auroc")
+    },
+    "mean_absolute_calibration_interval": Drawn(
+        make=partial(metrics.mean_absolute_calibration_interval, bin_size=5, seed=3, draws=100),
+        inputs=answers(5),
+    ),
+    "ece_interval, equal mass": Drawn(
+        make=partial(metrics.ece_interval, binning="equal_mass", seed=3, draws=100), inputs=answers()
     ),
     "ece_interval": Drawn(make=partial(metrics.ece_interval, seed=3, draws=100), inputs=answers()),
 }
@@ -383,6 +420,13 @@ COUNT_INTERVALS = {"wilson_interval", "clopper_pearson_interval"}
 
 CURVES: dict[str, Drawn] = {
     "risk_coverage_curve": Drawn(make=metrics.risk_coverage_curve, inputs=answers()),
+    "reliability_bins, equal mass": Drawn(
+        make=partial(metrics.reliability_bins, binning="equal_mass"), inputs=answers()
+    ),
+    "scaled_logits": Drawn(
+        make=lambda logits: sorted(metrics.scaled_logits(logits, temperature=2.0).tolist()),
+        inputs=tables(normalised=False).map(lambda arrays: arrays[:1]),
+    ),
     "reliability_bins": Drawn(make=metrics.reliability_bins, inputs=answers()),
     "flips_per_clip": Drawn(
         make=lambda clips: sorted(metrics.flips_per_clip(clips, compare="first").tolist()), inputs=clips()
@@ -405,7 +449,14 @@ CURVES: dict[str, Drawn] = {
 #: Intervals of intervals; ``tests/metrics/test_differences.py`` holds them against the published table.
 DIFFERENCES = {"independent_difference"}
 
-EVERYTHING = {*ROWS, *INTERVALS, *CURVES, *COUNT_INTERVALS, *DIFFERENCES}
+#: Takes ids; ``tests/metrics/test_temperature.py`` shows that the order does not matter.
+CROSS_FITTED = {"cross_fit_temperatures"}
+
+#: What comes after a comma says with which options a function is in a row once more.
+EVERYTHING = {
+    name.partition(",")[0]
+    for name in (*ROWS, *INTERVALS, *CURVES, *COUNT_INTERVALS, *DIFFERENCES, *CROSS_FITTED)
+}
 
 
 def _shuffled(arrays: Arrays, seed: int, *, apart: bool) -> Arrays:
@@ -449,6 +500,7 @@ def test_every_public_name_exists_and_is_documented_in_full() -> None:
 def test_what_comes_after_the_data_is_keyword_only() -> None:
     data = {"confidence", "correct", "predicted", "labels", "ranked", "probabilities", "logits", "statistic"}
     data |= {"scores_in", "scores_out", "values", "values_a", "values_b", "n_events", "n", "right", "shares"}
+    data |= {"sample_ids"}
     data |= {
         "errors",
         "baseline_errors",
@@ -543,15 +595,17 @@ def test_an_interval_or_curve_refuses_nothing_nan_and_infinity(name: str, data: 
 
 @pytest.mark.parametrize("name", [*INTERVALS, *COUNT_INTERVALS])
 def test_an_interval_refuses_a_level_outside_the_open_interval(name: str) -> None:
-    function: Callable[..., Any] = getattr(metrics, name)
+    function: Callable[..., Any] = getattr(metrics, name.partition(",")[0])
     signature = inspect.signature(function).parameters
     arguments: list[Any] = (
         [3, 10] if name in COUNT_INTERVALS else [np.linspace(0, 1, 200), np.repeat([0.0, 1.0], 100)]
     )
     if name == "bootstrap_interval":
         arguments = arguments[:1]
-    if name in ("two_sample_bootstrap_interval", "selective_interval"):
+    if name == "two_sample_bootstrap_interval":
         arguments = [metrics.aurc, *arguments]
-    options = {"seed": 0} if "seed" in signature else {}
+    options: dict[str, Any] = {"seed": 0} if "seed" in signature else {}
+    if "statistic" in signature and name != "two_sample_bootstrap_interval":
+        options["statistic"] = "aurc"
     with pytest.raises(UsageError, match="level cannot be used"):
         function(*arguments, **options, level=1.0)

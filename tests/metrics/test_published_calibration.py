@@ -1,0 +1,105 @@
+"""Real images and published weights: calibration as an independent program measured it, and temperatures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robustbench_safety import metrics
+from robustbench_safety.measures import METRICS, Outputs
+from robustbench_safety.models import load_model
+from tests.models.cifar_test_set import cifar_test_set, logits_of
+from tests.models.graphs.exporting import PREPROCESSING
+from tests.models.test_small_nets import NETWORKS
+from tests.stored_predictions import of_logits
+
+pytestmark = pytest.mark.realdata
+
+#: Names in reference_cifar10.json.
+RESNETS = {"resnet20": "resnet20-12fca82f.th", "resnet32": "resnet32-d509ac18.th"}
+SMALL = {
+    "resnet4b": ("ResNet4b", [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]),
+    "cifar_conv_small_pgd": ("small", [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
+    "cifar_wide": ("wide", [0.485, 0.456, 0.406], [0.225, 0.225, 0.225]),
+    "cifar_marabou_medium": ("marabou", [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+}
+CELLS = {
+    "error": "error_rate",
+    "rms_all": "rms_calibration_error",
+    "rms_hendrycks": "rms_calibration_error_hendrycks",
+    "ece15": "expected_calibration_error",
+    "nll": "negative_log_likelihood",
+    "brier": "brier_score",
+    "aurc": "aurc",
+    "misclass_auroc": "error_detection_auroc",
+}
+
+
+@pytest.fixture(scope="module", params=[*RESNETS, *SMALL])
+def scored(
+    request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Outputs]]:
+    """Give the name of a checkpoint and what it makes of the 10,000 test images."""
+    name: str = request.param
+    checkpoints = shared / "data" / "checkpoints"
+    torch.set_num_threads(2)
+    if name in RESNETS:
+        model = load_model(f"cifar:{name}", checkpoint=checkpoints / RESNETS[name])
+    else:
+        network, mean, std = SMALL[name]
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "nets_of_calibration.py").write_text(NETWORKS)
+        path = folder / "m.yaml"
+        path.write_text(
+            f"model: python:nets_of_calibration:{network}\ncheckpoint: {checkpoints / name}.pth\n"
+            f"label_space: cifar-10\npreprocessing: {PREPROCESSING % (32, 32, mean, std)}\n"
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            model = load_model(path, trust_code=True)
+    images, labels = cifar_test_set(shared / "data")
+    yield name, Outputs(of_logits(labels.numpy(), logits_of(model.network, images).numpy()))
+    sys.modules.pop("nets_of_calibration", None)
+
+
+def test_every_clean_figure_agrees_with_the_reference(scored: tuple[str, Outputs], shared: Path) -> None:
+    name, outputs = scored
+    reference = json.loads((shared / "facts" / "reference_cifar10.json").read_text())[name]["clean"]
+    assert set(reference) == set(CELLS)
+    for figure, expected in reference.items():
+        assert METRICS[CELLS[figure]].value(outputs) == pytest.approx(expected, abs=1e-4), figure
+
+
+def test_every_interval_of_a_real_model_holds_its_figure(scored: tuple[str, Outputs]) -> None:
+    _, outputs = scored
+    # That of the RMS takes off what noise adds to the error of a sample, and may end below it.
+    named = [name for name in CELLS.values() if not name.startswith("rms")]
+    for name in (*named, "mean_absolute_calibration_error", "excess_aurc", "aurra", "soft_f1_score"):
+        metric = METRICS[name]
+        found = metric.interval([metric.units(outputs)], 0, {})
+        assert found.low <= metric.value(outputs) <= found.high, name
+        assert found.high - found.low < 0.06, name
+
+
+def test_temperature_scaling_calibrates_a_real_model(scored: tuple[str, Outputs]) -> None:
+    name, outputs = scored
+    temperature = metrics.fit_temperature(outputs.logits, outputs.labels)
+    if name == "resnet20":
+        assert temperature == pytest.approx(2.32, abs=0.005)
+    crossed = metrics.cross_fit_temperatures(
+        outputs.logits, outputs.labels, [f"{i:05d}" for i in range(10_000)]
+    )
+    # Halves of 5,000 images agree within their noise, and each image is the better for the other half.
+    assert (crossed.even, crossed.odd) == pytest.approx((temperature, temperature), rel=0.1)
+    assert crossed.n_even + crossed.n_odd == 10_000
+    scaled = metrics.scaled_logits(outputs.logits, temperature=np.array(crossed.of_each))
+    before, after = (metrics.negative_log_likelihood(z, outputs.labels) for z in (outputs.logits, scaled))
+    best = metrics.negative_log_likelihood(outputs.logits / temperature, outputs.labels)
+    assert best <= after <= before
+    assert after - best < 1e-3

@@ -1,0 +1,126 @@
+"""Tests of the intervals of AURC and its kin: against whole resamples, and coverage by simulation.
+
+Answers are drawn with confidence uniform in (0.35, 0.95) and accuracy ``confidence - 0.1``; the truth is what
+two million of them give. The seeds are 0, 1, 2 ... and were not chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import get_args
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from robustbench_safety import metrics
+from robustbench_safety.errors import UndefinedMetricError, UsageError
+from robustbench_safety.metrics import selective_interval
+from robustbench_safety.metrics.selective_intervals import _VALUES, SelectiveStatistic
+
+Floats = NDArray[np.float64]
+STATISTICS: tuple[SelectiveStatistic, ...] = get_args(SelectiveStatistic)
+
+
+def _metric(name: str) -> Callable[..., float]:
+    found: Callable[..., float] = getattr(metrics, name)
+    return found
+
+
+def _answers(rng: np.random.Generator, shape: int | tuple[int, int]) -> tuple[Floats, Floats]:
+    confidence = 0.35 + 0.6 * rng.random(shape)
+    return confidence, (rng.random(shape) < confidence - 0.1).astype(np.float64)
+
+
+@cache
+def _truth(name: str) -> float:
+    return _metric(name)(*_answers(np.random.default_rng(99), 2_000_000))
+
+
+def test_the_value_of_each_image_is_what_it_adds_to_the_aurc() -> None:
+    # Ranks 1, 2, 3: right, wrong, right; risks 0, 1/2, 1/3. Derivatives by the share of each image:
+    # rank 1: 0 + (0 - 0)/1 + (0 - 1/2)/2 + (0 - 1/3)/3 = -13/36
+    # rank 2: 1/2 + (1 - 1/2)/2 + (1 - 1/3)/3 = 35/36; rank 3: 1/3 + (0 - 1/3)/3 = 8/36. Mean 10/36 = AURC.
+    confidence, correct = np.array([0.7, 0.9, 0.8]), np.array([1.0, 1.0, 0.0])
+    assert _VALUES["aurc"](confidence, correct) == pytest.approx([8 / 36, -13 / 36, 35 / 36], abs=1e-15)
+    assert metrics.aurc(confidence, correct) == pytest.approx(10 / 36, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("digits", [1, 17])
+def test_the_values_of_the_images_average_to_the_metric_ties_included(
+    name: SelectiveStatistic, digits: int
+) -> None:
+    confidence, correct = _answers(np.random.default_rng(3), 301)
+    confidence = confidence.round(digits)
+    values = _VALUES[name](confidence, correct)
+    assert values.mean() == pytest.approx(_metric(name)(confidence, correct), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_the_interval_is_that_of_whole_resamples(name: SelectiveStatistic) -> None:
+    confidence, correct = _answers(np.random.default_rng(5), 2000)
+    rng = np.random.default_rng(0)
+    rows = (rng.integers(2000, size=2000) for _ in range(2000))
+    drawn = [_metric(name)(confidence[row], correct[row]) for row in rows]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = selective_interval(confidence, correct, statistic=name, seed=0)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * (high - low))
+    assert found.method == "percentile bootstrap, 2000 draws, influence of each image"
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_the_interval_covers_the_true_value(name: SelectiveStatistic) -> None:
+    rng = np.random.default_rng(0)
+    made = [selective_interval(*_answers(rng, 2000), statistic=name, seed=r, draws=300) for r in range(400)]
+    assert sum(one.low <= _truth(name) <= one.high for one in made) / 400 >= 0.92
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_the_interval_of_a_mean_over_conditions_covers_the_true_mean(name: SelectiveStatistic) -> None:
+    # Eight conditions of 500 images; how hard an image is is partly its own.
+    rng = np.random.default_rng(0)
+    covered = 0
+    for r in range(200):
+        hardness = (rng.random(500) + 0.3 * rng.random((8, 500))) % 1.0
+        confidence = 0.35 + 0.6 * hardness
+        correct = rng.random((8, 500)) < confidence - 0.1
+        found = selective_interval(confidence, correct, statistic=name, seed=r, draws=200)
+        covered += found.low <= _truth(name) <= found.high
+    assert covered / 200 >= 0.92
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_the_same_answers_twice_say_no_more_than_once(name: SelectiveStatistic) -> None:
+    confidence, correct = _answers(np.random.default_rng(0), 500)
+    one = selective_interval(confidence, correct, statistic=name, seed=0, draws=200)
+    two = selective_interval(
+        np.stack([confidence] * 2), np.stack([correct] * 2), statistic=name, seed=0, draws=200
+    )
+    assert (two.low, two.high) == pytest.approx((one.low, one.high), abs=1e-12)
+    assert two.method == f"{one.method}, mean over 2 conditions"
+
+
+@pytest.mark.parametrize("name", ["aurc", "excess_aurc"])
+def test_answers_without_error_bound_what_may_have_gone_unseen(name: SelectiveStatistic) -> None:
+    # Clopper-Pearson at 0 of 100: 1 - 0.025^(1/100) = 3.62 %.
+    found = selective_interval(np.linspace(0.5, 1, 100), np.ones(100), statistic=name, seed=0)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.0362), abs=5e-5)
+
+
+def test_answers_that_are_all_wrong_have_no_excess_to_speak_of() -> None:
+    found = selective_interval(np.linspace(0, 1, 100), np.zeros(100), statistic="excess_aurc", seed=0)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.0362), abs=5e-5)
+
+
+def test_a_condition_without_error_has_no_detection_of_errors() -> None:
+    confidence, correct = _answers(np.random.default_rng(0), (2, 100))
+    correct[1] = 1
+    with pytest.raises(UndefinedMetricError, match="correct holds one class only"):
+        selective_interval(confidence, correct, statistic="error_detection_auroc", seed=0)
+
+
+def test_an_unknown_statistic_is_refused() -> None:
+    with pytest.raises(UsageError, match="statistic cannot be used; expected aurc or"):
+        selective_interval(np.array([0.5]), np.array([1]), statistic="rms", seed=0)  # type: ignore[arg-type]
