@@ -43,6 +43,8 @@ PAPER_TEN = (
 def test_the_shipped_manifests_are_these() -> None:
     assert NAMES == [
         "blobs",
+        "blobs-224",
+        "blobs-64",
         "cifar-10",
         "cifar-10-c",
         "cifar-10-c-bar",
@@ -63,11 +65,15 @@ def test_the_shipped_manifests_are_these() -> None:
         "digits-p",
         "frost-textures",
         "gaussian-noise",
+        "gaussian-noise-224",
+        "gaussian-noise-64",
         "imagenet-1k",
         "imagenet-a",
         "imagenet-c",
         "imagenet-c-bar",
+        "imagenet-c-bar-resize256",
         "imagenet-c-generated",
+        "imagenet-c-resize256",
         "imagenet-g-v1",
         "imagenet-o",
         "imagenet-p",
@@ -80,6 +86,7 @@ def test_the_shipped_manifests_are_these() -> None:
         "imagenet-v2-top-images",
         "inaturalist",
         "isun",
+        "lsun",
         "lsun-crop",
         "lsun-resize",
         "mnist",
@@ -103,7 +110,10 @@ def test_the_shipped_manifests_are_these() -> None:
         "openood-imagenet-openimage-o",
         "openood-imagenet-ssb-hard",
         "openood-imagenet-textures",
+        "places69",
         "rademacher-noise",
+        "rademacher-noise-224",
+        "rademacher-noise-64",
         "robin-context",
         "robin-iid-test",
         "robin-occlusion",
@@ -137,6 +147,8 @@ def test_a_manifest_states_licence_and_citation_and_reads_with_its_classes(name:
 #: it, and say so in the changelog under Scores.
 VERSIONS = {
     "blobs": (1, "aa24917fa3534e144d4317e1541cd7aee9e1cb615f1f5bfe2c03fdfe5132cf60"),
+    "blobs-224": (1, "19b113a6e17faa3772a21ccddee4548ba499febe7385f012e4afc76ef6425c27"),
+    "blobs-64": (1, "1c4e02cc062ba16e6c6f78d87a5d492c5b9c4366b63cc1095aba66819d40bb51"),
     "cifar-10": (1, "7f42625c1b47eb4f599b1d8c251ec6b83ffc460db5259dc87c10581f90622797"),
     "cifar-10-c": (1, "312205cefa682e4e03a33ac4caaf1c55c6f8c3825d2f60a606f55cc2c0966238"),
     "cifar-10-c-bar": (1, "bd6e343e6e2bdb670516decd235ada368f597d4fc7d43529d320e7700673dfa3"),
@@ -157,11 +169,15 @@ VERSIONS = {
     "digits-p": (1, "30ece88a8a1025d1e5b0c546d98f0ae6d2e04a3091e10ca8248daecfdee87a06"),
     "frost-textures": (1, "20fc921039b02efde557e105b8b69dccb8b7667adf1d0013b32cf9579e556aad"),
     "gaussian-noise": (1, "ce5222693ead92c29e4a7580d11ca81e72a4b0d0777faf2075ef54541c7ba87c"),
+    "gaussian-noise-224": (1, "6b9feb463bf415bd8720c9c0ac841196aab9bfebf2f3b478376fdaff31efe020"),
+    "gaussian-noise-64": (1, "f30091d3429cc4fd2b82418a4c4ea5bf03bd9f8a0e782a04d464d0876f4b0275"),
     "imagenet-1k": (2, "d9aa7ea7080197b51c4d9b49b051c38537c462f2e82b6426ba95db0691a98154"),
     "imagenet-a": (1, "2798db71c330db599093e28f818e1cfd2af57a40fbedd49adca7220b6b29309f"),
     "imagenet-c": (1, "67bbb37a9445f6b137cb5a3ebd3f7fb8e63f402f35a0a625b229bc359711b90f"),
     "imagenet-c-bar": (1, "a1d74a272a8edea507affbf471f8b70638cd69935fa8ff154285213662ff2963"),
+    "imagenet-c-bar-resize256": (1, "87b8696dfa670d1ddefdd9b493622e530b8681516dd5f1e9103fc8d563eecf2a"),
     "imagenet-c-generated": (1, "801c7f9ca10746b47bb1d158d127e3078212fea655478f6364c0631e1605a897"),
+    "imagenet-c-resize256": (1, "fd74fe728c82811b8cabfcffa1a8534f0c02d0774b721d613b05e56b04dacf1e"),
     "imagenet-g-v1": (1, "f92b695a892adc721c1338e48fc4e0c9f5ea3e4cbf0d82f23a6e9d282c2adde7"),
     "imagenet-o": (1, "5a7046ab4e5236fb09b1bd2f61dd229a438f120ea19b933b579b03903b35bdbb"),
     "imagenet-p": (1, "2af6d23c4ab8135eb8f5e188a102a33606a24687f427cb58494803bb3d1d0566"),
@@ -174,6 +190,7 @@ VERSIONS = {
     "imagenet-v2-top-images": (1, "7869dc478f370d6d68812e931640a75ad257389426936375f934d9b6c2ed1cbc"),
     "inaturalist": (1, "cccffa1767059ce99c49ce61f99fe0be2e4bc9c9113741cc8e1029238cadf2e2"),
     "isun": (1, "ef4dcc959057a9e2578718d5217f16320aa6ddeef450f16cd0df257cf72518d1"),
+    "lsun": (1, "f8917ca4e42746839490a24b312e8a79ea5fc393980b0eed664d98338cafb3c5"),
     "lsun-crop": (1, "9d97a1bf083f8082b1068e954c02a625ca9898529cf569b603d69a28d319c20c"),
     "lsun-resize": (1, "6ffd0e0e29424ec7189066419c6b2ea19d285458dcfa0ee16ebbaecfe0d4a126"),
     "mnist": (1, "50af4768c04a60fe69e9e2c1b4192b8ecd398e09cf8548f64b42a3f5b1628261"),
@@ -197,7 +214,10 @@ VERSIONS = {
     "openood-imagenet-openimage-o": (1, "7aeb413deff1ff9e498ec1f618b299fbb9e7132ce7bf7d0acb221edc16c18e36"),
     "openood-imagenet-ssb-hard": (1, "c74dd1a09957914018867aa1bad10862599b09e8a894d0237728a2abd53fc246"),
     "openood-imagenet-textures": (1, "3d1807e8b7b9da3b97b14bc6d1ef9d3188de09482ca67530c18943dffba43d60"),
+    "places69": (1, "ecf40af5a979b4e0f8da4aedbf447630eeb9498f9a78e9b5b561499887774ecd"),
     "rademacher-noise": (1, "688774c0e372c6c86993a347d961a684abcfcec5e614ab25499b7b2f6b57444a"),
+    "rademacher-noise-224": (1, "2cf287f6a83ff74676003100a9c6ccc0a19e9a0639773829f2bd5b247b6b2457"),
+    "rademacher-noise-64": (1, "451cc7765431f8df10803a8fbd6910816742469290c933a74360c63cc03cdc49"),
     "robin-context": (1, "d37db56931653b9c1ee4c1f894fb6deb9f8b1dac844fbaf218e3e67e95d0599c"),
     "robin-iid-test": (1, "a4818ddb18759a87d85364b835bc6f7160fd806301e354b10d6af303f8c32cd4"),
     "robin-occlusion": (1, "e8efa8438b9188002cfee54f9c8c3941482696b482b8f4c40ccc0c4e1d83a9e2"),
@@ -375,6 +395,7 @@ def test_the_textures_names_add_up_to_the_length_of_the_published_list() -> None
     "name",
     [
         "imagenet-c",
+        "imagenet-c-resize256",
         "cifar-10-c",
         "cifar-100-c",
         "tiny-imagenet-c",
@@ -390,6 +411,18 @@ def test_the_published_mean_is_over_the_official_fifteen_in_their_order(name: st
     assert [(group.names, group.levels) for group in manifest.conditions] == [
         (OFFICIAL_15 + EXTRA_4, (1, 2, 3, 4, 5))
     ]
+
+
+@pytest.mark.parametrize("name", ["imagenet-c", "imagenet-c-bar"])
+def test_a_resized_set_is_the_files_of_another_that_go_through_the_network_s_own_crop(name: str) -> None:
+    stored, resized = (load_manifest(each) for each in (name, f"{name}-resize256"))
+    assert (stored.pre_cropped, resized.pre_cropped) == (True, False)
+    same = {field for field in type(stored).model_fields if getattr(stored, field) == getattr(resized, field)}
+    # Nothing is fetched twice: the archives belong to the other.
+    assert set(type(stored).model_fields) - same <= {
+        "name", "title", "pre_cropped", "archives", "by_hand", "unverified", "notes",
+    }  # fmt: skip
+    assert resized.archives == ()
 
 
 def test_the_groups_of_imagenet_c_hold_its_nineteen() -> None:
@@ -446,6 +479,7 @@ def test_sequences_have_the_published_frames_and_the_ten_of_the_paper(
         ("textures", 5_640),
         ("svhn", 26_032),
         ("isun", 8_925),
+        ("lsun", 10_000),
         ("ninco", 5_879),
         ("openood-imagenet-ssb-hard", 49_000),
         ("openood-imagenet-openimage-o", 15_869),

@@ -11,7 +11,7 @@ from robustbench_safety.errors import UsageError
 from robustbench_safety.labels import class_digest
 from robustbench_safety.records import Cell, Suite
 from robustbench_safety.scoring import needed_conditions
-from robustbench_safety.suites import cell_conditions, load_suite
+from robustbench_safety.suites import cell_conditions
 from robustbench_safety.suites.of_dataset import suite_of
 
 NOWHERE = DataRoot(root=Path("nowhere"))
@@ -38,7 +38,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
             "cifar-100-c-generated",
             "imagenet-c",
             "imagenet-c-bar",
+            "imagenet-c-bar-resize256",
             "imagenet-c-generated",
+            "imagenet-c-resize256",
             "imagenet-g-v1",
             "imagenet-sketch",
             "imagenet-v2-matched-frequency",
@@ -86,15 +88,23 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         [
             "blobs",
+            "blobs-64",
+            "blobs-224",
             "gaussian-noise",
+            "gaussian-noise-64",
+            "gaussian-noise-224",
             "inaturalist",
             "isun",
+            "lsun",
             "lsun-crop",
             "lsun-resize",
             "mnist",
             "ninco",
             "openimage-o",
+            "places69",
             "rademacher-noise",
+            "rademacher-noise-64",
+            "rademacher-noise-224",
             "ssb-hard",
             "svhn",
             "textures",
@@ -124,6 +134,11 @@ def test_no_model_is_tested_on_what_a_corruption_is_made_of(name: str) -> None:
         suite_of(load_dataset(name, data=NOWHERE))
 
 
+def own_suite(name: str) -> Suite:
+    """The suite that a dataset is, also where a suite of its name is shipped."""
+    return suite_of(load_dataset(name, data=NOWHERE))
+
+
 def by_id(suite: Suite) -> dict[str, Cell]:
     return {cell.id: cell for cell in suite.cells}
 
@@ -149,7 +164,7 @@ def test_the_label_space_is_the_dataset_s_or_that_of_the_images_it_is_told_from(
 @pytest.mark.parametrize("name", [name for name, columns in COLUMNS.items() if "drop" in columns])
 def test_the_drop_is_the_error_less_that_of_the_companion_on_the_same_classes(name: str) -> None:
     manifest = load_dataset(name, data=NOWHERE).manifest
-    suite = load_suite(name)
+    suite = own_suite(name)
     (drop,) = suite.aggregates
     assert (drop.id, drop.reduce) == ("drop", "difference")
     first, second = (by_id(suite)[cell] for cell in drop.of)
@@ -163,7 +178,7 @@ def test_the_drop_is_the_error_less_that_of_the_companion_on_the_same_classes(na
 
 @pytest.mark.parametrize("name", [name for name, columns in COLUMNS.items() if "error_1000" in columns])
 def test_the_error_on_all_classes_is_told_from_that_on_the_dataset_s(name: str) -> None:
-    cells = by_id(load_suite(name))
+    cells = by_id(own_suite(name))
     few, every = (cells[column] for column in COLUMNS[name][:2])
     assert few.subset is not None
     assert every == few.model_copy(update={"id": "error_1000", "subset": None})
@@ -174,6 +189,8 @@ def test_the_error_on_all_classes_is_told_from_that_on_the_dataset_s(name: str) 
     ("name", "n"),
     [
         ("imagenet-c", 75),
+        ("imagenet-c-resize256", 75),
+        ("imagenet-c-bar-resize256", 50),
         ("imagenet-c-generated", 75),
         ("cifar-10-c", 75),
         ("cifar-10-c-generated", 75),
@@ -194,7 +211,7 @@ def test_the_error_on_all_classes_is_told_from_that_on_the_dataset_s(name: str) 
     ],
 )
 def test_the_headline_is_the_published_mean(name: str, n: int) -> None:
-    suite = load_suite(name)
+    suite = own_suite(name)
     cell = suite.cells[0]
     found = cell_conditions(cell, suite, NOWHERE)
     assert len(found) == n
@@ -205,7 +222,7 @@ def test_the_headline_is_the_published_mean(name: str, n: int) -> None:
 
 
 def test_of_nineteen_corruptions_of_imagenet_c_the_four_extra_ones_stay_out() -> None:
-    suite = load_suite("imagenet-c")
+    suite = own_suite("imagenet-c")
     names = {condition.name for condition in cell_conditions(suite.cells[0], suite, NOWHERE)}
     everything = {
         condition.name for condition in load_dataset("imagenet-c", data=NOWHERE).manifest.all_conditions()
@@ -215,7 +232,7 @@ def test_of_nineteen_corruptions_of_imagenet_c_the_four_extra_ones_stay_out() ->
 
 @pytest.mark.parametrize("name", ["imagenet-p", "cifar-10-p", "cifar-100-p"])
 def test_flips_are_counted_in_the_ten_sequences_at_the_first_difficulty_alone(name: str) -> None:
-    suite = load_suite(name)
+    suite = own_suite(name)
     found = cell_conditions(by_id(suite)["flip_rate"], suite, NOWHERE)
     assert {condition.name for condition in found} == {
         "gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "brightness", "translate",
@@ -228,14 +245,14 @@ def test_flips_are_counted_in_the_ten_sequences_at_the_first_difficulty_alone(na
 @pytest.mark.parametrize("name", [name for name, columns in COLUMNS.items() if columns == DETECTED])
 def test_images_out_of_distribution_are_told_from_the_companion_s_by_the_largest_softmax(name: str) -> None:
     companion = load_dataset(name, data=NOWHERE).manifest.companion
-    for cell in load_suite(name).cells:
+    for cell in own_suite(name).cells:
         assert (cell.dataset, cell.in_distribution, cell.detector) == (name, companion, "msp")
         assert (cell.subset, cell.options) == (None, {})
-    assert [cell.metric for cell in load_suite(name).cells] == ["auroc", "aupr_out", "fpr_at_tpr"]
+    assert [cell.metric for cell in own_suite(name).cells] == ["auroc", "aupr_out", "fpr_at_tpr"]
 
 
 def test_imagenet_o_is_measured_on_its_classes_and_apart_from_that_on_all_images() -> None:
-    cells = by_id(load_suite("imagenet-o"))
+    cells = by_id(own_suite("imagenet-o"))
     for column, metric in (("auroc", "auroc"), ("aupr_out", "aupr_out"), ("fpr95", "fpr_at_tpr")):
         few, every = cells[f"{column}_200"], cells[f"{column}_all_50000"]
         assert (few.metric, few.subset) == (metric, "imagenet-o")
@@ -244,7 +261,7 @@ def test_imagenet_o_is_measured_on_its_classes_and_apart_from_that_on_all_images
 
 
 def test_human_labels_are_measured_beside_the_original_ones() -> None:
-    cells = by_id(load_suite("cifar-10h"))
+    cells = by_id(own_suite("cifar-10h"))
     assert (cells["error"].dataset, cells["original_error"].dataset) == ("cifar-10h", "cifar-10")
     assert cells["soft_cross_entropy"].metric == "soft_label_cross_entropy"
     assert cells["soft_cross_entropy"].dataset == "cifar-10h"
