@@ -32,15 +32,21 @@ def show_suite(name: str) -> None:
         if cell.attack is not None:
             conditions = cell.attack.condition_name(suite.seed)
         against = f"{cell.detector} against {cell.in_distribution}" if cell.detector else ""
-        options = ", ".join(f"{key}={value}" for key, value in cell.options.items())
+        asked = dict(cell.options)
+        if cell.temperature is not None:
+            asked["temperature"] = cell.temperature
+        options = ", ".join(f"{key}={value}" for key, value in asked.items())
         seen = cell.subset or "all"
         rows.append((cell.id, cell.dataset, conditions, seen, cell.metric, against, options))
-    rows.extend(
-        (aggregate.id, "", "", "", f"{aggregate.reduce} of {', '.join(aggregate.of)}", "", "")
-        for aggregate in suite.aggregates
-    )
+    for aggregate in suite.aggregates:
+        made = f"{aggregate.reduce} of {', '.join(aggregate.of)}"
+        divided = f"baseline={aggregate.baseline}" if aggregate.baseline else ""
+        rows.append((aggregate.id, "", "", "", made, "", divided))
     head = ("id", "dataset", "conditions", "classes", "metric", "detector", "options")
     show_rows(f"{suite.name}, version {suite.version}: {suite.title}", head, rows)
+    for what, names in (("columns", suite.columns), ("beside", suite.beside)):
+        if names:
+            screen().print(f"{what:<8} {', '.join(names)}", markup=False, soft_wrap=True)
 
 
 def list_models(family: str | None) -> None:
