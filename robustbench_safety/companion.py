@@ -14,23 +14,48 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from robustbench_safety import metrics
 from robustbench_safety.data.label_sets import Labels
-from robustbench_safety.files import atomic_path, digest_of
+from robustbench_safety.errors import FileFormatError
+from robustbench_safety.files import atomic_path, digest_of, reads
 from robustbench_safety.measures import Outputs
 from robustbench_safety.predictions import Predictions
+from robustbench_safety.records import Record
 
-__all__ = ["Companion", "write_companion"]
+__all__ = ["Companion", "CompanionRows", "read_companion", "write_companion"]
 
 _CONDITIONS_KEY = b"robustbench_safety_companion"
+#: Of those that stand before the scores and groups.
+_TYPES = {
+    "dataset": pa.string(),
+    "source_id": pa.string(),
+    "correct": pa.binary(),
+    "flips": pa.list_(pa.uint8()),
+    "predicted": pa.int32(),
+    "confidence": pa.float32(),
+}
+_SCORE, _GROUP = "score_", "group_"
+#: A scorecard of ImageNet has fewer than a million.
+_MOST_ROWS = 10_000_000
+
+
+class _Order(Record):
+    """Of one dataset, in the metadata."""
+
+    correct: tuple[str, ...]
+    """Paths of the conditions, first in the lowest bit."""
+    flips: tuple[str, ...]
+    """Paths of the sequences."""
 
 
 @dataclass
-class _Rows:
-    """Rows of one dataset."""
+class CompanionRows:
+    """Rows of one dataset, one for each source image or clip."""
 
     source_ids: list[str]
     columns: dict[str, list[str]] = field(default_factory=dict)
@@ -46,10 +71,19 @@ class _Rows:
 
 
 class Companion:
-    """Collected while the conditions of a record are read."""
+    """Collected while the conditions of a record are read; or read from a file.
 
-    def __init__(self) -> None:
-        self._datasets: dict[str, _Rows] = {}
+    Args:
+        datasets: Rows to begin with, by dataset; None for none.
+    """
+
+    def __init__(self, datasets: Mapping[str, CompanionRows] | None = None) -> None:
+        self._datasets: dict[str, CompanionRows] = dict(datasets or {})
+
+    @property
+    def datasets(self) -> Mapping[str, CompanionRows]:
+        """The rows, by dataset."""
+        return self._datasets
 
     def add(
         self,
@@ -118,9 +152,9 @@ class Companion:
         }
         return pa.concat_tables(parts).replace_schema_metadata({_CONDITIONS_KEY: json.dumps(order)})
 
-    def _rows(self, predictions: Predictions) -> _Rows:
+    def _rows(self, predictions: Predictions) -> CompanionRows:
         name = predictions.header.condition.dataset
-        return self._datasets.setdefault(name, _Rows(source_ids=predictions.sample_ids))
+        return self._datasets.setdefault(name, CompanionRows(source_ids=predictions.sample_ids))
 
 
 def write_companion(path: Path, companion: Companion) -> None:
@@ -129,7 +163,120 @@ def write_companion(path: Path, companion: Companion) -> None:
         pq.write_table(companion.table(), temporary, compression="zstd", compression_level=19)
 
 
-def _part(name: str, rows: _Rows, detectors: list[str], groups: list[str]) -> pa.Table:
+def read_companion(path: Path, *, digest: str | None = None) -> Companion:
+    """Read what :func:`write_companion` has written.
+
+    Args:
+        path: The file.
+        digest: ``companion_digest`` of the record that it lies beside; None to take the file as it is.
+
+    Raises:
+        StorageError: The system cannot read it.
+        FileFormatError: It is no companion, or not the one of that record.
+    """
+    with reads(path), path.open("rb") as handle:
+        try:
+            companion = _read(path, pq.ParquetFile(handle))
+        except pa.ArrowException as error:
+            found = " ".join(str(error).split())[:200]
+            raise _broken(path, "a Parquet file as it lies beside a record", found) from error
+    if digest is not None and (actual := companion.digest()) != digest:
+        raise _broken(path, f"the companion of its record, digest {digest}", actual)
+    return companion
+
+
+def _read(path: Path, file: pq.ParquetFile) -> Companion:
+    schema = file.schema_arrow
+    _check_columns(path, schema)
+    if file.metadata.num_rows > _MOST_ROWS:
+        raise _broken(path, f"at most {_MOST_ROWS} rows", str(file.metadata.num_rows))
+    text = (schema.metadata or {}).get(_CONDITIONS_KEY, b"")
+    try:
+        order = TypeAdapter(dict[str, _Order]).validate_json(text)
+    except ValidationError as error:
+        expected = "metadata that list the conditions of each dataset"
+        raise _broken(path, expected, repr(text[:80])) from error
+    table = file.read().combine_chunks()
+    table.validate(full=True)
+    datasets = {}
+    for name, own in order.items():
+        rows = table.filter(pc.equal(table.column("dataset"), name))
+        datasets[name] = _rows_of(f"{path}: dataset {name[:80]}", rows, own)
+    n_read = sum(len(rows.source_ids) for rows in datasets.values())
+    if n_read != table.num_rows:
+        raise _broken(
+            path, "rows of the datasets that its metadata list", f"{table.num_rows - n_read} others"
+        )
+    return Companion(datasets)
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    types = dict(zip(schema.names, schema.types, strict=True))
+    expected = dict(_TYPES)
+    expected |= {name: pa.float32() for name in types if name.startswith(_SCORE)}
+    expected |= {name: pa.string() for name in types if name.startswith(_GROUP)}
+    if types != expected or len(types) < len(schema.names):
+        odd = sorted(name for name in {*types, *expected} if types.get(name) != expected.get(name))
+        name = odd[0] if odd else "repeated"
+        raise _broken(
+            path, f"column {name[:80]!r}: {expected.get(name, 'none')}", str(types.get(name, "none"))
+        )
+
+
+def _rows_of(where: str, table: pa.Table, order: _Order) -> CompanionRows:
+    ids = table.column("source_id")
+    if not len(ids) or ids.null_count or len(pc.unique(ids)) < len(ids):
+        raise _broken(where, "one row or more, each of another source_id", f"{len(ids)} rows")
+    rows = CompanionRows(source_ids=ids.to_pylist())
+    if len(set(order.correct)) < len(order.correct) or len(set(order.flips)) < len(order.flips):
+        raise _broken(where, "metadata that list each condition once", "one of them twice")
+    if order.correct:
+        width = (len(order.correct) + 7) // 8
+        column = table.column("correct")
+        if column.null_count or not pc.all(pc.equal(pc.binary_length(column), width)).as_py():
+            raise _broken(where, f"{len(order.correct)} bits a row in column correct", "others")
+        packed = np.frombuffer(b"".join(column.to_pylist()), dtype=np.uint8).reshape(-1, width)
+        bits = np.unpackbits(packed, axis=1, bitorder="little").astype(np.bool_)
+        rows.correct = {path: bits[:, i] for i, path in enumerate(order.correct)}
+    if order.flips:
+        column, width = table.column("flips"), len(order.flips)
+        counts = pc.list_flatten(column)
+        lengths = pc.equal(pc.list_value_length(column), width)
+        if column.null_count or counts.null_count or not pc.all(lengths).as_py():
+            raise _broken(where, f"{width} counts a row in column flips", "others")
+        by_clip = counts.to_numpy().reshape(-1, width)
+        rows.flips = {path: by_clip[:, i] for i, path in enumerate(order.flips)}
+    kept = {name: column for name in table.column_names if (column := _whole(where, table, name)) is not None}
+    rows.predicted = kept["predicted"].to_numpy() if "predicted" in kept else None
+    rows.confidence = kept["confidence"].to_numpy() if "confidence" in kept else None
+    for name, column in kept.items():
+        if name.startswith(_SCORE):
+            rows.scores[name.removeprefix(_SCORE)] = column.to_numpy()
+        elif name.startswith(_GROUP):
+            rows.columns[name.removeprefix(_GROUP)] = column.to_pylist()
+    return rows
+
+
+def _whole(where: str, table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """Return a column that a dataset has in all its rows; None for one that it has in none."""
+    column: pa.ChunkedArray = table.column(name)
+    if column.null_count == len(column):
+        return None
+    if column.null_count and name not in ("correct", "flips"):
+        raise _broken(where, f"column {name[:80]} in every row or in none", f"{column.null_count} empty")
+    return column
+
+
+def _broken(where: Path | str, expected: str, found: str) -> FileFormatError:
+    return FileFormatError(
+        f"{where} is no companion that can be read",
+        expected=expected,
+        found=found,
+        fix="make it anew with `rbs score` or `rbs rescore`",
+    )
+
+
+def _part(name: str, rows: CompanionRows, detectors: list[str], groups: list[str]) -> pa.Table:
     n = len(rows.source_ids)
     columns: dict[str, pa.Array] = {
         "dataset": pa.array([name] * n, pa.string()),
@@ -147,14 +294,14 @@ def _part(name: str, rows: _Rows, detectors: list[str], groups: list[str]) -> pa
         columns["flips"] = pa.array(counts.tolist(), pa.list_(pa.uint8()))
     for detector in detectors:
         scores = rows.scores.get(detector)
-        columns[f"score_{detector}"] = pa.array(scores) if scores is not None else pa.nulls(n, pa.float32())
+        columns[f"{_SCORE}{detector}"] = pa.array(scores) if scores is not None else pa.nulls(n, pa.float32())
     for column in groups:
         values = rows.columns.get(column)
-        columns[f"group_{column}"] = pa.array(values) if values is not None else pa.nulls(n, pa.string())
+        columns[f"{_GROUP}{column}"] = pa.array(values) if values is not None else pa.nulls(n, pa.string())
     return pa.table(columns)
 
 
-def _columns_digests(rows: _Rows) -> dict[str, str]:
+def _columns_digests(rows: CompanionRows) -> dict[str, str]:
     return {name: _digest("\n".join(values).encode()) for name, values in rows.columns.items()}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robustbench_safety.companion import Companion, write_companion
+from robustbench_safety.companion import Companion, read_companion, write_companion
 from robustbench_safety.data.label_sets import Labels
+from robustbench_safety.errors import FileFormatError, StorageError
 from robustbench_safety.evaluation import Evaluation, rescore
 from robustbench_safety.predictions import read_predictions
 from tests.golden.make import RUN, SUITE
@@ -176,3 +179,88 @@ def test_scores_that_leave_images_out_are_not_kept() -> None:
     companion.add_scores(stored, "msp.few", np.array([0.5, 0.25, 0.125]))
     assert companion.table().column("score_msp.few").to_pylist() == [0.5, 0.25, 0.125]
     assert companion.digest() != before
+
+
+def test_what_was_written_is_read_again(written: Path, golden: Evaluation) -> None:
+    found = read_companion(written, digest=golden.record.companion_digest)
+    assert found.table().equals(golden.companion.table(), check_metadata=True)
+    assert found.digest() == golden.companion.digest()
+    for name, rows in golden.companion.datasets.items():
+        assert list(found.datasets[name].correct) == list(rows.correct)
+
+
+def test_group_columns_are_read_again(tmp_path: Path) -> None:
+    companion = Companion()
+    companion.add(of_logits([0, 1, 2], LOGITS), columns=STYLES)
+    write_companion(tmp_path / "c.parquet", companion)
+    assert read_companion(tmp_path / "c.parquet").datasets["mine"].columns == STYLES
+
+
+def test_another_companion_than_the_record_has_is_refused(written: Path) -> None:
+    with pytest.raises(FileFormatError, match=f"expected the companion of its record, digest {'0' * 64}"):
+        read_companion(written, digest="0" * 64)
+
+
+def of_nine() -> pa.Table:
+    """Return the table of nine conditions of three images: two bytes of bits."""
+    companion = Companion()
+    for i in range(9):
+        companion.add(of_logits([0, 1, 2], LOGITS, kind="corruption", name=f"fog{i}"))
+    return companion.table()
+
+
+def with_order(table: pa.Table, **order: object) -> pa.Table:
+    return table.replace_schema_metadata({b"robustbench_safety_companion": json.dumps(order)})
+
+
+def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+NINE = [f"mine/corruption/fog{i}-1" for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.drop_columns(["flips"]), "column 'flips': list.*; found none"),
+        (lambda t: t.append_column("note", pa.array(["a", "b", "c"])), "column 'note': none; found string"),
+        (lambda t: with_column(t, "predicted", pa.array([1, 2, 3])), "'predicted': int32; found int64"),
+        (lambda t: t.append_column("predicted", t.column("predicted")), "column 'repeated'"),
+        (lambda t: t.replace_schema_metadata(None), "metadata that list the conditions.*found b''"),
+        (lambda t: with_order(t, mine={"correct": NINE}), "metadata that list the conditions"),
+        (lambda t: with_order(t, mine={"correct": NINE[:8], "flips": []}), "8 bits a row"),
+        (lambda t: with_order(t, mine={"correct": NINE[:8] * 2, "flips": []}), "each condition once"),
+        (lambda t: with_order(t, mine={"correct": [], "flips": ["a"]}), "1 counts a row in column flips"),
+        (lambda t: with_order(t), "rows of the datasets that its metadata list; found 3 others"),
+        (lambda t: with_order(t, yours={"correct": [], "flips": []}), "dataset yours .* one row or more"),
+        (lambda t: with_column(t, "source_id", pa.array(["a", "a", "b"])), "each of another source_id"),
+        (lambda t: with_column(t, "source_id", pa.array(["a", "c", None])), "each of another source_id"),
+        (lambda t: with_column(t, "correct", pa.array([b"ab", b"a", b"ab"])), "9 bits a row"),
+        (lambda t: with_column(t, "correct", pa.array([b"ab", None, b"ab"])), "9 bits a row"),
+        (
+            lambda t: with_column(t, "predicted", pa.array([1, None, 3], pa.int32())),
+            "column predicted in every row or in none; found 1 empty",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_companion_is_refused(
+    tmp_path: Path, spoil: Callable[[pa.Table], pa.Table], message: str
+) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(of_nine(), path)
+    assert len(read_companion(path).datasets["mine"].correct) == 9
+    pq.write_table(spoil(of_nine()), path)
+    with pytest.raises(FileFormatError, match=message) as caught:
+        read_companion(path)
+    assert "c.parquet" in caught.value.what
+    assert "make it anew" in caught.value.fix
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    path.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(FileFormatError, match=r"c\.parquet is no companion that can be read"):
+        read_companion(path)
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_companion(tmp_path / "none.parquet")
