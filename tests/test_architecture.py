@@ -29,6 +29,7 @@ LAYERS = (
         "normalising",
         "suites",
         "companion",
+        "pairing",
         "temperatures",
         "measuring",
         "scoring",
