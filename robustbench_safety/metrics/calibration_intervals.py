@@ -128,7 +128,7 @@ class _Conditions:
     def squared_rms(self, counts: IntArray) -> FloatArray:
         """Return the squared RMS error [D, C] of resamples given as counts [D, N] of each image."""
         # Fresh memory for each condition would cost more than the sums that are put into it.
-        room = np.empty_like(counts), np.empty(counts.shape)
+        room = np.empty_like(counts), np.zeros(counts.size + 1)
         columns = zip(self._orders, self._gaps, self._ties, strict=True)
         squares = [self._squared(counts, order, gaps, ties, *room) for order, gaps, ties in columns]
         return np.stack(squares, axis=1)
@@ -144,7 +144,7 @@ class _Conditions:
     ) -> FloatArray:
         """Sum the gaps of each bin of each draw; images of one confidence may lie across the end of a bin."""
         np.take(counts, order, axis=1, out=drawn, mode="clip")
-        np.multiply(drawn, gaps, out=sums)
+        np.multiply(drawn, gaps, out=sums[:-1].reshape(counts.shape))
         # All draws hold n images, so one running count over the flat block serves every row of it.
         n_drawn = np.cumsum(drawn, out=drawn.reshape(-1))
         rows = np.arange(len(counts))[:, None] * self.n
@@ -153,9 +153,10 @@ class _Conditions:
         first, last = ((rows + of_image[at - rows]).ravel() for of_image in ties)
         n_before = np.where(first > 0, n_drawn[first - 1], 0)
         share = (ends - n_before) / (n_drawn[last] - n_before)
+        # One sum more than images, a zero: a last group that is cut twice has a place after it.
         # In turn what lies before each group that is cut, and the group; a running sum would cost more.
         places = np.append(0, np.stack([first, last + 1], axis=1))[:-1]
-        parts = np.add.reduceat(sums.reshape(-1), places)
+        parts = np.add.reduceat(sums, places)
         parts[:-1][places[:-1] >= places[1:]] = 0.0
         before, group = parts[0::2], parts[1::2]
         before[1:] += np.where(first[1:] > first[:-1], group[:-1], 0.0)

@@ -4,8 +4,6 @@ Answers are drawn with confidence uniform in (0.35, 0.95) and accuracy ``confide
 true RMS error is the gap. The seeds are 0, 1, 2 ... and were not chosen.
 """
 
-from functools import partial
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -128,15 +126,19 @@ def test_ties_of_any_size_give_what_whole_resamples_give_in_every_condition(digi
 
 
 def test_a_skipped_last_bin_has_no_part_in_the_interval() -> None:
-    # The gap is 0.2 in the lower half; in the upper half all answers are wrong. The lower half counts, over
-    # all of N: the target is sqrt(0.5) 0.2 = 0.1414.
+    # Three of four bins count, each with gap 0.2: the target is sqrt(3 / 4) 0.2 = 0.1732.
     rng = np.random.default_rng(1)
-    confidence = np.concatenate([0.35 + 0.1 * rng.random(1000), 0.8 + 0.1 * rng.random(1000)])
-    correct = rng.random(2000) < np.where(confidence < 0.5, confidence - 0.2, 0.0)
-    make = partial(rms_calibration_interval, bin_size=1000, seed=0, draws=500)
-    skipped = make(confidence, correct, last_bin="skipped")
-    assert skipped.low < rms_calibration_error_hendrycks(confidence, correct, bin_size=1000) < skipped.high
-    assert skipped.low < np.sqrt(0.5) * 0.2 < skipped.high < 0.2
-    assert make(confidence, correct).low > 0.5
+    confidence, correct = _answers(rng, 2000, 0.2)
+    conditions = _Conditions(confidence[None], correct[None].astype(np.float64), 500, "skipped")
+    counts = draw_counts(rng, 5, 2000)
+    units = np.lexsort([confidence, correct])
+    for row, found in zip(counts, conditions.squared_rms(counts), strict=True):
+        drawn = np.repeat(units, row)
+        published = rms_calibration_error_hendrycks(confidence[drawn], correct[drawn], bin_size=500)
+        assert found == pytest.approx([published**2], abs=1e-13)
+    interval = rms_calibration_interval(
+        confidence, correct, bin_size=500, last_bin="skipped", seed=0, draws=500
+    )
+    assert interval.low < np.sqrt(0.75) * 0.2 < interval.high
     with pytest.raises(UndefinedMetricError, match="too few images to bin"):
         rms_calibration_interval(np.full(199, 0.5), np.ones(199), last_bin="skipped", seed=0)
