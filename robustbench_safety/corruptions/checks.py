@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set, Sized
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -15,6 +17,7 @@ from robustbench_safety.corruptions.severities import SIDES
 from robustbench_safety.errors import UnknownNameError, UsageError
 
 __all__ = [
+    "checked_folder",
     "checked_images",
     "checked_level",
     "checked_name",
@@ -23,21 +26,23 @@ __all__ = [
     "checked_seed",
     "checked_sized",
     "checked_variant",
+    "size_advice",
 ]
 
 
 def checked_variant(variant: str) -> str:
     """Return ``variant`` if there are parameters of that name."""
-    if variant not in SIDES:
-        raise UnknownNameError.among("corruption variant", variant, SIDES)
-    return variant
+    return checked_name("corruption variant", variant, SIDES)
 
 
 def checked_name(kind: str, name: str, known: Collection[str]) -> str:
-    """Return ``name`` if it is one of the ``known`` names of this ``kind``."""
+    """Return ``name`` as plain text if it is one of the ``known`` names of this ``kind``."""
+    if not isinstance(name, str):
+        raise UsageError(f"name of a {kind}", expected="text", found=repr(name))
     if name not in known:
         raise UnknownNameError.among(kind, name, known)
-    return name
+    # NumPy's text type prints otherwise than Python's and would give another stream.
+    return str(name)
 
 
 def checked_level(argument: str, level: int, highest: int, *, of: str) -> int:
@@ -62,12 +67,22 @@ def checked_saving(saved_as: str) -> str:
 def checked_images(images: NDArray[np.uint8] | torch.Tensor, variant: str) -> torch.Tensor:
     """Return ``images`` as a tensor uint8 [N, H, W, 3] of the variant's size, on their device."""
     side = SIDES[variant]
-    advice = "choose the variant of this size: parameters of another size make another corruption"
     return checked_sized(
         images,
         expected=f"shape [N, {side}, {side}, 3] for variant {variant!r}",
-        problem=lambda height, width: "" if (height, width) == (side, side) else advice,
+        problem=lambda height, width: (
+            "" if (height, width) == (side, side) else size_advice(height, width, "corruption")
+        ),
     )
+
+
+def size_advice(height: int, width: int, makes: str) -> str:
+    """Say what to do about images of a size that is not the variant's; ``makes`` is what parameters make."""
+    of_this_size = [variant for variant, side in SIDES.items() if (height, width) == (side, side)]
+    others = f"parameters of another size make another {makes}"
+    if of_this_size:
+        return f"choose variant {of_this_size[0]!r}, which is of this size: {others}"
+    return f"no variant is of this size, and {others}: crop or resize the images first"
 
 
 def checked_sized(
@@ -84,6 +99,8 @@ def checked_sized(
         raise UsageError(
             "images", expected="a NumPy array or a torch tensor", found=f"a {type(images).__name__}"
         )
+    if found := _without_plain_pixels(images):
+        raise UsageError("images", expected="an array or tensor that holds every pixel", found=found)
     if images.dtype != (torch.uint8 if isinstance(images, torch.Tensor) else np.uint8):
         raise UsageError(
             "images",
@@ -104,23 +121,54 @@ def checked_sample_ids(sample_ids: Sequence[str] | None, n_samples: int) -> list
     """Return one id an image as plain text; by default the index, "00000" and on."""
     if sample_ids is None:
         return [f"{index:05d}" for index in range(n_samples)]
-    # A single text is a sequence of texts too, and NumPy's text type would give another stream.
-    if isinstance(sample_ids, str) or not all(isinstance(sample_id, str) for sample_id in sample_ids):
-        found = "a single text" if isinstance(sample_ids, str) else "ids of another type"
+    found = ""
+    # A single text is a sequence of texts too. A set has an order that changes from process to process.
+    if isinstance(sample_ids, str):
+        found = "a single text"
+    elif isinstance(sample_ids, Set | Mapping) or not (
+        isinstance(sample_ids, Sized) and isinstance(sample_ids, Iterable)
+    ):
+        found = f"a {type(sample_ids).__name__}"
+    elif not all(isinstance(sample_id, str) for sample_id in sample_ids):
+        found = "ids of another type"
+    if found:
         raise UsageError("sample_ids", expected="a sequence of text, one an image", found=found)
     if len(sample_ids) != n_samples:
         raise UsageError("sample_ids", expected=f"{n_samples}, one an image", found=str(len(sample_ids)))
+    # NumPy's text type prints otherwise than Python's and would give another stream.
     return [str(sample_id) for sample_id in sample_ids]
+
+
+def checked_folder(argument: str, folder: Path | str | None) -> Path | None:
+    """Return ``folder`` as a path, or None if none is named."""
+    if folder is None:
+        return None
+    if not isinstance(folder, str | os.PathLike):
+        raise UsageError(argument, expected="a folder", found=repr(folder))
+    return Path(folder)
 
 
 def _whole(argument: str, value: int) -> int:
     # NumPy's integers print otherwise than Python's and would give another stream.
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool) or getattr(value, "dtype", None) in (np.dtype(bool), torch.bool):
         raise UsageError(argument, expected="a whole number", found=str(value))
     try:
         return operator.index(value)
     except TypeError:
         raise UsageError(argument, expected="a whole number", found=repr(value)) from None
+
+
+def _without_plain_pixels(images: NDArray[np.uint8] | torch.Tensor) -> str:
+    """Say what ``images`` is if some of its pixels are nowhere in memory, or nothing if all are."""
+    if isinstance(images, np.ma.MaskedArray):
+        return "a masked array"
+    if isinstance(images, np.ndarray):
+        return ""
+    if images.is_meta:
+        return "a meta tensor, which holds none"
+    if images.is_nested or images.layout != torch.strided:
+        return f"a {'nested' if images.is_nested else 'sparse'} tensor"
+    return ""
 
 
 def _shape_problem(shape: tuple[int, ...]) -> str:

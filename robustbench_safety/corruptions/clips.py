@@ -23,7 +23,7 @@ from robustbench_safety.corruptions.checks import (
 )
 from robustbench_safety.corruptions.draws import Draws, draws_for
 from robustbench_safety.corruptions.framing import expected_start, framed, start_problem
-from robustbench_safety.corruptions.parts import Images, like, parts
+from robustbench_safety.corruptions.parts import Images, like, parts, undisturbed
 from robustbench_safety.corruptions.sequence_settings import PUBLISHED_SEQUENCES, SEQUENCE_SETTINGS
 from robustbench_safety.corruptions.severities import SIDES, Parameters
 
@@ -122,7 +122,8 @@ def sequence(
         >>> frames[0, [6, 7, 8], 0, 0, 0].tolist()  # black comes in from the left after frame 7
         [255, 255, 0]
     """
-    checked_name("sequence", name, sequence_names(variant))
+    variant = checked_variant(variant)
+    name = checked_name("sequence", name, sequence_names(variant))
     settings = SEQUENCE_SETTINGS[name][variant]
     difficulty = checked_level("difficulty", difficulty, len(settings.difficulties), of=name)
     parameters = settings.difficulties[difficulty - 1]
@@ -137,11 +138,12 @@ def sequence(
     clips = torch.empty(
         (len(start), settings.n_frames, side, side, 3), dtype=torch.uint8, device=start.device
     )
-    for part in parts(start):
-        keys = [("sequence", name, difficulty, key) for key in ids[part]]
-        draws = draws_for(seed, keys, start.device)
-        given = start[part] if settings.whole else framed(start[part], variant)
-        frames = SEQUENCES[name](given, parameters, settings.n_frames, draws)
-        for index, frame in enumerate(frames):
-            clips[part, index] = framed(frame, variant)
+    with undisturbed(start.device):
+        for part in parts(start):
+            keys = [("sequence", name, difficulty, key) for key in ids[part]]
+            draws = draws_for(seed, keys, start.device)
+            given = start[part] if settings.whole else framed(start[part], variant)
+            frames = SEQUENCES[name](given, parameters, settings.n_frames, draws)
+            for index, frame in enumerate(frames):
+                clips[part, index] = framed(frame, variant)
     return like(images, clips)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from robustbench_safety.corruptions.checks import size_advice
 from robustbench_safety.corruptions.severities import SIDES
 
 __all__ = ["expected_start", "framed", "start_problem"]
@@ -43,10 +44,10 @@ def start_problem(height: int, width: int, variant: str, *, whole: bool) -> str:
         advice = "give the photograph as it is: what lies beyond the cut moves in"
     elif variant == "tiny" and whole:
         fits = height == width >= side
-        advice = "cut the image to a square"
+        advice = f"cut the image to a square of at least {side} pixels"
     else:
         fits = is_framed
-        advice = "choose the variant of this size: parameters of another size make another sequence"
+        advice = size_advice(height, width, "sequence")
     return "" if fits else advice
 
 

@@ -27,6 +27,7 @@ from robustbench_safety.corruptions import (
     zoom,
 )
 from robustbench_safety.corruptions.checks import (
+    checked_folder,
     checked_images,
     checked_level,
     checked_name,
@@ -37,7 +38,7 @@ from robustbench_safety.corruptions.checks import (
 )
 from robustbench_safety.corruptions.draws import Draws, draws_for
 from robustbench_safety.corruptions.jpeg import SAVED_QUALITY, SavedAs, jpeg_round_trip
-from robustbench_safety.corruptions.parts import Images, like, parts
+from robustbench_safety.corruptions.parts import Images, like, parts, undisturbed
 from robustbench_safety.corruptions.severities import SEVERITIES, Parameters
 from robustbench_safety.corruptions.severities_bar import SEVERITIES_BAR
 
@@ -126,7 +127,7 @@ def corrupt(
     variant: str = "cifar",
     sample_ids: Sequence[str] | None = None,
     saved_as: SavedAs = "array",
-    textures: Path | None = None,
+    textures: Path | str | None = None,
 ) -> Images:
     """Return ``images`` with a common corruption.
 
@@ -164,7 +165,8 @@ def corrupt(
         >>> corrupt(grey, "brightness", 1)[0, 0, 0].tolist()  # 100 + 0.05 * 255, truncated
         [112, 112, 112]
     """
-    checked_name("corruption", name, (*corruption_names(variant), *bar_names(variant)))
+    variant = checked_variant(variant)
+    name = checked_name("corruption", name, (*corruption_names(variant), *bar_names(variant)))
     rows = (SEVERITIES if name in SEVERITIES else SEVERITIES_BAR)[name][variant]
     severity = checked_level("severity", severity, len(rows), of=name)
     clean = checked_images(images, variant)
@@ -173,7 +175,7 @@ def corrupt(
     through_jpeg = checked_saving(saved_as) == "jpeg85"
     make = (CORRUPTIONS if name in CORRUPTIONS else CORRUPTIONS_BAR)[name]
     if name == "frost":
-        make = partial(frost.frost, textures=textures)
+        make = partial(frost.frost, textures=checked_folder("textures", textures))
 
     def made(part: slice) -> torch.Tensor:
         keys = [("corruption", name, severity, key) for key in ids[part]]
@@ -181,9 +183,10 @@ def corrupt(
         return jpeg_round_trip(result, SAVED_QUALITY) if through_jpeg else result.contiguous()
 
     first, *others = [slice(None)] if name in _BY_PICTURE else parts(clean)
-    if not others:
-        return like(images, made(first))
-    corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
-    for part in (first, *others):
-        corrupted[part] = made(part)
+    with undisturbed(clean.device):
+        if not others:
+            return like(images, made(first))
+        corrupted = torch.empty(clean.shape, dtype=torch.uint8, device=clean.device)
+        for part in (first, *others):
+            corrupted[part] = made(part)
     return like(images, corrupted)

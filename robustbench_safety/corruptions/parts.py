@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Images", "like", "parts"]
+__all__ = ["Images", "like", "parts", "undisturbed"]
 
 Images = TypeVar("Images", NDArray[np.uint8], torch.Tensor)
 
@@ -28,3 +29,15 @@ def parts(images: torch.Tensor) -> Iterator[slice]:
 def like(images: Images, result: torch.Tensor) -> Images:
     """Return ``result`` as an array if ``images`` is one."""
     return result if isinstance(images, torch.Tensor) else result.numpy()
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Keep out what a caller may have set for a network: half precision, and a device for new tensors."""
+    with torch.autocast(device.type, enabled=False):
+        # Entered only where it is needed: it costs a call of Python for each of torch's.
+        if torch.get_default_device().type == "cpu":
+            yield
+        else:
+            with torch.device("cpu"):
+                yield

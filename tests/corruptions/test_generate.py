@@ -66,6 +66,19 @@ def test_something_changes_but_never_the_input(photos: Images, kind: str, name: 
 
 
 @every
+def test_a_name_of_numpy_gets_the_noise_of_the_plain_text(photos: Images, kind: str, name: str) -> None:
+    expected = make(photos[:2], kind, name)
+    np.testing.assert_array_equal(make(photos[:2], kind, np.str_(name)), expected)
+
+
+@every
+def test_what_is_set_for_a_network_changes_no_pixel(photos: Images, kind: str, name: str) -> None:
+    expected = make(photos[:2], kind, name)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta"):
+        np.testing.assert_array_equal(make(photos[:2], kind, name), expected)
+
+
+@every
 def test_batch_size_and_order_do_not_matter(
     photos: Images, golden_image: Images, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,9 +227,9 @@ def test_images_of_another_type_than_8_bit_are_refused(photos: Images, dtype: An
         ((4, 32, 32, 1), "convert grey images"),
         ((4, 32, 32, 4), "images with transparency"),
         ((4, 3, 32, 32), "move the channels to the end"),
-        ((4, 1, 1, 3), "the variant of this size"),
-        ((4, 32, 33, 3), "the variant of this size"),
-        ((4, 224, 224, 3), "the variant of this size"),
+        ((4, 1, 1, 3), "no variant is of this size"),
+        ((4, 32, 33, 3), "no variant is of this size"),
+        ((4, 224, 224, 3), "choose variant .imagenet."),
     ],
 )
 @pytest.mark.parametrize("kind", ["corruption", "sequence"])

@@ -154,9 +154,9 @@ def test_the_imagenet_clip_of_a_cut_picture_is_that_of_the_whole_one_where_nothi
         ("imagenet", "shot_noise", (224, 300), "resize the shorter side to 256"),
         ("inception", "shear", (299, 299), "give the photograph as it is"),
         ("tiny", "motion_blur", (64, 80), "cut the image to a square"),
-        ("tiny", "motion_blur", (63, 63), "cut the image to a square"),
-        ("tiny", "rotate", (80, 80), "choose the variant of this size"),
-        ("cifar", "rotate", (64, 64), "choose the variant of this size"),
+        ("tiny", "motion_blur", (63, 63), "square of at least 64 pixels"),
+        ("tiny", "rotate", (80, 80), "no variant is of this size"),
+        ("cifar", "rotate", (64, 64), "choose variant .tiny."),
     ],
 )
 def test_images_that_a_sequence_cannot_start_from_are_refused(
