@@ -30,11 +30,12 @@ check: $(INSTALLED)  ## lint, format, types
 test: check  ## the same, and the tests
 	$(BIN)/pytest --cov
 
-golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints again, to the bit; the whole table of CIFAR-10-C
+golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, the table of CIFAR-10-C, published models
 	$(BIN)/python -m robustbench_safety.recipes.digits build/demo
 	for f in digits_plain digits_augmented; do \
 	  cmp build/demo/$$f.safetensors robustbench_safety/demo/$$f.safetensors || exit 1; done
-	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py
+	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py \
+	  tests/submitted/test_published_models.py
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build
@@ -42,6 +43,7 @@ table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.predict
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.wrapper
+	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.rescore
 
 # imagecorruptions has not been released since NumPy 2 and asks for pkg_resources, which newer setuptools lack.
 PEERS := benchmarks/.peers

@@ -103,3 +103,8 @@ def test_published_cifar_predictions_have_their_published_accuracies(
     assert round(100 * (1 - error), 2) == stated[version]
     assert round(100 * (1 - clean), 2) == 95.93
     assert found.without_images == (f"cifar-10.1-{version}/clean/clean-0",)
+    # Both count their images from 00000, and they are other images: two samples, no pairs.
+    drop = found.scores["drop"]
+    assert drop.value == pytest.approx(error - clean, abs=1e-9)
+    assert drop.interval is not None
+    assert drop.interval.method == "square-and-add of wilson and wilson"
