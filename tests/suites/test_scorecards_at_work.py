@@ -31,6 +31,14 @@ def test_a_suite_is_shown_with_its_sentence_columns_and_all_of_its_cells(
     assert ("temperature=" in "".join(out.split())) == any(cell.temperature for cell in suite.cells)
 
 
+def test_the_page_for_users_names_every_suite_and_every_column() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text()
+    for name in resource_names("suites"):
+        suite = load_suite(name)
+        for one in (name, *suite.columns, *suite.beside):
+            assert f"`{one}`" in page, (name, one)
+
+
 @pytest.mark.realdata
 def test_with_cifar_10_alone_the_whole_list_of_what_is_missing_is_told_before_any_image(
     shared: Path, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
