@@ -6,7 +6,12 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["STREAM", "random_stream", "stream_key"]
+__all__ = ["GENERATOR", "GENERATOR_VERSION", "STREAM", "random_stream", "stream_key"]
+
+#: Name of what makes corrupted images; with the version it goes into the digests of every generated dataset.
+GENERATOR = "rbs-corruptions"
+#: Raised with every change that can move a pixel.
+GENERATOR_VERSION = "2"
 
 #: Name of the stream, written into the data digest of everything that is generated from it.
 STREAM = "numpy-philox-1"

@@ -21,15 +21,15 @@ DIGESTS = {
     ("cifar10-clean", 1): "4b93d491181409d2a70125281d82d7386952db43f9afdc495dbfe82c8bbc43bc",
     ("cifar10-natural", 1): "3329ef0da0e5c2bd49ee83fb9bd3b0a598924ea879ec3b1487f7dd8be2c19579",
     ("cifar10-safety", 1): "0a4bef3ca19b1e568f03f110d1bc51bff1ca03b80d7efab03df6a7c8a51e3ead",
-    ("cifar10-safety-generated", 1): "47ebc6ebcf491b14e49ed3aa4d08a2a57e5d218f70e50b37d093bde7d62c2a55",
+    ("cifar10-safety-generated", 1): "57d75465b554479e3b15d56cc1ffce0435b1b333b52c9242620edb356332577f",
     ("cifar100-safety", 1): "d2a991c67c29e88afc5ffafda2aad41b619f7ecfaa98b9e843d0b061a226d870",
-    ("cifar100-safety-generated", 1): "225c850bb861be760821587773772ba4d0ba0413785a37fd0e9a95258b72e508",
-    ("digits-safety", 1): "4c39c1f42dafca4d99484344e22606346a5717cedc56b17d92645b8e85f15a9b",
+    ("cifar100-safety-generated", 1): "b9fb2489a457069449c1f0fcaae916ac7bae8cd6c0da234846080a1dbc744f3d",
+    ("digits-safety", 2): "28b76aa9215d28da644ba8118a31848c724b25cf7321bd3f5a5d8fc693d73a1a",
     ("imagenet-safety", 1): "aa521949d6774ddc672be2c1225ef354a8d2565c5f1e0704d8818dae65e0035b",
-    ("imagenet-safety-generated", 1): "9e39fa0cf31efa4df2509f328f9e7a932915ca77a929eb3547ecbff645a5cb15",
+    ("imagenet-safety-generated", 1): "fd10824822c0156ed2809ee6328d5f0013567588c79125125a8ddf76903b5c0a",
     ("imagenet-safety-resize256", 1): "03f17a3ca0f7e513c1cfdec86445039858de9e129b3a5cdea0227d56560f169b",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
-    ("tiny-imagenet-c-generated", 2): "0b28c88822d1eab4e273a656f3cdc5f5f651297adca6888ec5aff22d8f06a0f6",
+    ("tiny-imagenet-c-generated", 2): "9e6ce5211760ee8227cb758e03780d938e303388ed4470f2abe8fc615ce4b923",
 }
 
 

@@ -10,12 +10,11 @@ from robustbench_safety.corruptions.clips import (
 from robustbench_safety.corruptions.generate import (
     CORRUPTIONS,
     CORRUPTIONS_BAR,
-    GENERATOR,
-    GENERATOR_VERSION,
     bar_names,
     corrupt,
     corruption_names,
 )
+from robustbench_safety.streams import GENERATOR, GENERATOR_VERSION
 
 __all__ = [
     "CORRUPTIONS",

@@ -45,17 +45,10 @@ from robustbench_safety.corruptions.severities_bar import SEVERITIES_BAR
 __all__ = [
     "CORRUPTIONS",
     "CORRUPTIONS_BAR",
-    "GENERATOR",
-    "GENERATOR_VERSION",
     "bar_names",
     "corrupt",
     "corruption_names",
 ]
-
-#: Name of what made the pixels; with the version it goes into the data digest of every generated condition.
-GENERATOR = "rbs-corruptions"
-#: Raised with every change that can move a pixel.
-GENERATOR_VERSION = "2"
 
 #: Made by Pillow image after image: parts of the batch would save no memory, and cost a tenth of the time.
 _BY_PICTURE = ("pixelate", "jpeg_compression")

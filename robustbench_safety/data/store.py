@@ -28,6 +28,7 @@ from robustbench_safety.records import (
     HuggingFaceLayout,
     RelabelledLayout,
 )
+from robustbench_safety.streams import GENERATOR, GENERATOR_VERSION
 
 __all__ = ["DataRoot", "Dataset", "dataset_names", "load_dataset", "load_manifest"]
 
@@ -85,6 +86,8 @@ class Dataset:
         layout = self.manifest.layout
         if isinstance(layout, GeneratedLayout | RelabelledLayout):
             fields["source"] = self.source().scored_fields()
+        if isinstance(layout, GeneratedLayout):
+            fields["generator"] = f"{GENERATOR} {GENERATOR_VERSION}"
         if self.manifest.subset is not None:
             fields["subset_digest"] = load_subset(self.manifest.subset, beside=self.data.beside).digest
         if self.class_map is not None:
