@@ -53,6 +53,7 @@ from robustbench_safety.metrics.intervals import (
     two_sample_bootstrap_interval,
     wilson_interval,
 )
+from robustbench_safety.metrics.paired_detection import paired_auroc_difference
 from robustbench_safety.metrics.proper_scores import (
     brier_score,
     cross_entropies,
@@ -113,6 +114,7 @@ __all__ = [
     "mean_flip_rate",
     "mean_top5_distance",
     "negative_log_likelihood",
+    "paired_auroc_difference",
     "paired_difference",
     "relative_mean_corruption_error",
     "reliability_bins",

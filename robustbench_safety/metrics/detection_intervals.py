@@ -62,8 +62,8 @@ def auroc_interval(
         raise UndefinedMetricError(
             "a group is too small for a variance", expected="at least 2 images in each", found=str(smallest)
         )
-    of_in = np.mean([1.0 - _share_below(inside, outside) for outside in outsides], axis=0)
-    of_out = [_share_below(outside, inside) for outside in outsides]
+    of_in = np.mean([1.0 - share_below(inside, outside) for outside in outsides], axis=0)
+    of_out = [share_below(outside, inside) for outside in outsides]
     area = float(np.mean([np.mean(shares) for shares in of_out]))
     variance = float(np.var(of_in, ddof=1)) / len(inside)
     variance += sum(float(np.var(w, ddof=1)) / len(w) for w in of_out) / len(of_out) ** 2
@@ -174,7 +174,7 @@ def _sorted_groups(
     return np.sort(finite(scores_in, "scores_in")), [np.sort(finite(s, "scores_out")) for s in sets]
 
 
-def _share_below(values: FloatArray, ordered: FloatArray) -> FloatArray:
+def share_below(values: FloatArray, ordered: FloatArray) -> FloatArray:
     """Return for each value the share of ``ordered`` below it, tied ones counted half."""
     doubled = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     return np.asarray(doubled / (2.0 * len(ordered)))

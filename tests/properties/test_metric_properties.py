@@ -449,13 +449,17 @@ CURVES: dict[str, Drawn] = {
 #: Intervals of intervals; ``tests/metrics/test_differences.py`` holds them against the published table.
 DIFFERENCES = {"independent_difference"}
 
+#: Two arrays of each of two groups; ``tests/metrics/test_paired_detection.py`` shows that the order of the
+#: pairs does not matter, and what is refused.
+PAIRED_GROUPS = {"paired_auroc_difference"}
+
 #: Takes ids; ``tests/metrics/test_temperature.py`` shows that the order does not matter.
 CROSS_FITTED = {"cross_fit_temperatures"}
 
 #: What comes after a comma says with which options a function is in a row once more.
 EVERYTHING = {
     name.partition(",")[0]
-    for name in (*ROWS, *INTERVALS, *CURVES, *COUNT_INTERVALS, *DIFFERENCES, *CROSS_FITTED)
+    for name in (*ROWS, *INTERVALS, *CURVES, *COUNT_INTERVALS, *DIFFERENCES, *PAIRED_GROUPS, *CROSS_FITTED)
 }
 
 
@@ -511,6 +515,7 @@ def test_what_comes_after_the_data_is_keyword_only() -> None:
         "distances",
     }
     data |= {"value_a", "interval_a", "value_b", "interval_b"}
+    data |= {"scores_in_a", "scores_out_a", "scores_in_b", "scores_out_b"}
     for name in EVERYTHING:
         parameters = inspect.signature(getattr(metrics, name)).parameters.values()
         assert {p.name for p in parameters if p.kind is not p.KEYWORD_ONLY} <= data, name
