@@ -10,8 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from robustbench_safety.companion import Companion, CompanionRows
 from robustbench_safety.errors import IncompatiblePredictionsError, UnknownNameError, UsageError
-from robustbench_safety.metrics import independent_difference, wilson_interval
-from robustbench_safety.pairing import paired_error_difference, paired_flip_rate_difference
+from robustbench_safety.metrics import auroc, independent_difference, paired_auroc_difference, wilson_interval
+from robustbench_safety.pairing import (
+    paired_detection_difference,
+    paired_error_difference,
+    paired_flip_rate_difference,
+)
 
 CLEAN, FOG, SNOW = "mine/clean/clean-0", "mine/corruption/fog-1", "mine/corruption/snow-1"
 TILT = "mine/sequence/tilt-1"
@@ -159,3 +163,57 @@ def test_conditions_that_have_no_common_mean_are_refused(paths: list[str]) -> No
     a = of_errors(clean=[0, 1])
     with pytest.raises(UsageError, match="expected one condition or more of one dataset, each once"):
         paired_error_difference(a, a, paths, seed=0)
+
+
+def of_scores(ids: list[str], **scores: ArrayLike) -> Companion:
+    """Return a companion with these scores of detector ``msp``, by dataset."""
+    arrays = {name: np.asarray(own, dtype=np.float32) for name, own in scores.items()}
+    return Companion({
+        name: CompanionRows(source_ids=ids[: len(own)], scores={"msp": own}) for name, own in arrays.items()
+    })  # fmt: skip
+
+
+def test_a_difference_of_aurocs_is_paired_over_images_inside_and_outside() -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"{i:03d}" for i in range(120)]
+    drawn = {
+        name: rng.normal(shift, 1, (2, 120)) for name, shift in (("inside", 0), ("blobs", 1), ("noise", 2))
+    }
+    a, b = (of_scores(ids, **{name: one[i] for name, one in drawn.items()}) for i in (0, 1))
+    sets = ("blobs", "noise")
+    found = paired_detection_difference(
+        a, b, detector="msp", in_distribution="inside", out_of_distribution=sets
+    )
+    areas = [np.mean([auroc(drawn["inside"][i], drawn[name][i]) for name in sets]) for i in (0, 1)]
+    assert found.difference == pytest.approx(areas[0] - areas[1], abs=1e-12)
+    kept = {name: one.astype(np.float32).astype(np.float64) for name, one in drawn.items()}
+    assert found == paired_auroc_difference(
+        kept["inside"][0], [kept[n][0] for n in sets], kept["inside"][1], [kept[n][1] for n in sets]
+    )
+    # The second with its images in another order.
+    order = rng.permutation(120)
+    moved = of_scores([ids[i] for i in order], **{name: one[1][order] for name, one in drawn.items()})
+    again = paired_detection_difference(
+        a, moved, detector="msp", in_distribution="inside", out_of_distribution=sets
+    )
+    assert again == found
+
+
+def test_scores_that_one_of_them_lacks_are_refused() -> None:
+    ids = ["x", "y"]
+    a, b = of_scores(ids, inside=[0, 1], blobs=[1, 2]), of_scores(ids, inside=[0, 1])
+
+    def of_blobs(first: Companion, second: Companion, detector: str = "msp") -> None:
+        paired_detection_difference(
+            first, second, detector=detector, in_distribution="inside", out_of_distribution="blobs"
+        )
+
+    with pytest.raises(
+        IncompatiblePredictionsError, match=r"second .* expected images of blobs; found inside"
+    ):
+        of_blobs(a, b)
+    with pytest.raises(UnknownNameError, match="unknown detector 'mps'; expected one like msp"):
+        of_blobs(a, a, "mps")
+    none = Companion({name: CompanionRows(source_ids=ids) for name in ("inside", "blobs")})
+    with pytest.raises(IncompatiblePredictionsError, match=r"second .* expected detector msp; found none"):
+        of_blobs(a, none)
