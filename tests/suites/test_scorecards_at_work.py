@@ -67,7 +67,7 @@ def test_with_cifar_10_alone_the_whole_list_of_what_is_missing_is_told_before_an
 
 # --------------------------------------------------------------------------------------------- end to end
 
-#: Of 8 images all but calibration is defined; 100 fill the five columns, in about five minutes on two cores.
+#: Of 8 images all but calibration is defined; 100 (RBS_LONG=1) fill the five columns.
 LIMIT = 100 if LONG else 8
 
 
