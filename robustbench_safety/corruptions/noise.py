@@ -50,7 +50,8 @@ def impulse_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) ->
     half = round(share / 2 * 2**WORD_BITS)
     # Bytes that are all ones or all zeros set bits without a branch, three times as fast as torch.where.
     salt, dark = (words < half).view(torch.uint8).neg(), (words < 2 * half).view(torch.uint8).neg()
-    return dark.bitwise_not_().bitwise_and_(images).bitwise_or_(salt)
+    specked: torch.Tensor = dark.bitwise_not_().bitwise_and_(images).bitwise_or_(salt)
+    return specked
 
 
 def speckle_noise(images: torch.Tensor, parameters: Parameters, draws: Draws) -> torch.Tensor:
@@ -77,5 +78,5 @@ def _shot_law(photons: float, device: torch.device) -> Law:
     levels = (np.minimum(counts / photons, 1.0) * 255).astype(np.int64)
     # The largest count that gives b levels or less.
     most = np.searchsorted(levels, np.arange(LEVELS), side="right") - 1
-    cumulative: NDArray[np.float64] = pdtr(most[None, :], _X / 255 * photons)
+    cumulative: NDArray[np.float64] = pdtr(most[None, :].astype(np.float64), _X / 255 * photons)
     return law_of(cumulative, device)
