@@ -37,14 +37,17 @@ def corrupt_image(
         raise UnknownNameError.among("corruption variant", variant, SIDES)
     if out.suffix.lower() not in _FORMATS:
         raise UsageError(f"--out {out}", expected=f"a name that ends in {', '.join(_FORMATS)}")
-    known = corruptions.corruption_names(variant)
+    if out.resolve() == image.resolve():
+        raise UsageError(f"--out {out}", expected="another file than the photograph", found="the photograph")
+    usual = corruptions.corruption_names(variant)
+    known = (*usual, *corruptions.bar_names(variant))
     for name in names:
         if name not in known:
             raise UnknownNameError.among("corruption", name, known)
-    clean = sized(decode_image(read_bytes(image, largest=_LARGEST_FILE), image), variant)
+    clean = sized(_decoded(image), variant)
     textures = data.folder(load_manifest("frost-textures"))
     rows: dict[str, list[NDArray[np.uint8]]] = {}
-    for name in names or known:
+    for name in names or usual:
         try:
             rows[name] = [clean, *_corrupted(clean, name, variant, seed, textures)]
         except (DataError, MissingDependencyError) as error:
@@ -55,9 +58,17 @@ def corrupt_image(
     sheet = contact_sheet(rows, ["clean", *(f"severity {level}" for level in _SEVERITIES)])
     with atomic_path(out) as temporary:
         Image.fromarray(sheet).save(temporary, _FORMATS[out.suffix.lower()])
-    screen().print(
-        f"wrote {out}: {len(rows)} corruptions, variant {variant}, seed {seed}", markup=False, soft_wrap=True
-    )
+    rows_made = f"{len(rows)} corruption{'' if len(rows) == 1 else 's'}"
+    screen().print(f"wrote {out}: {rows_made}, variant {variant}, seed {seed}", markup=False, soft_wrap=True)
+
+
+def _decoded(image: Path) -> NDArray[np.uint8]:
+    try:
+        return decode_image(read_bytes(image, largest=_LARGEST_FILE), image)
+    except DataError as error:
+        # What is advised for a dataset, its archive, helps nobody with a photograph of their own.
+        fix = "give a JPEG, PNG, BMP, WebP, PPM or TIFF file of 8 bits a channel"
+        raise DataError(error.what, expected=error.expected, found=error.found, fix=fix) from error
 
 
 def _corrupted(

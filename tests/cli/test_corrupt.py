@@ -94,3 +94,29 @@ def test_wrong_input_ends_with_a_sentence_and_no_sheet(
     assert run(["corrupt", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not Path("s.png").exists()
+
+
+def test_the_photograph_is_never_written_over(
+    photograph: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("photograph.png").read_bytes()
+    assert run(["corrupt", "photograph.png", "--out", "./photograph.png", "--name", "contrast"]) == 2
+    assert "expected another file than the photograph" in capsys.readouterr().err
+    assert Path("photograph.png").read_bytes() == before
+
+
+def test_advice_on_a_photograph_is_not_that_on_a_dataset(
+    photograph: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(photograph[..., 0].astype(np.uint16) * 257).save("deep.png")
+    assert run(["corrupt", "deep.png", "--out", "sheet.png"]) == 2
+    told = capsys.readouterr().err
+    assert "8 bits a channel; found mode I;16; give a JPEG" in told.replace("\n", " ")
+    assert "archive" not in told
+
+
+@pytest.mark.usefixtures("photograph")
+def test_one_of_c_bar_is_shown_when_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--variant", "cifar", "--name", "checkerboard_cutout"]
+    assert run(["corrupt", "photograph.png", "--out", "sheet.png", *arguments]) == 0
+    assert "wrote sheet.png: 1 corruption, variant cifar" in capsys.readouterr().out
