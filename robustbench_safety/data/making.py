@@ -26,6 +26,7 @@ from robustbench_safety.records import (
     GeneratedLayout,
     ImageFolderLayout,
     NpyLayout,
+    expanded,
 )
 from robustbench_safety.streams import STREAM
 
@@ -70,7 +71,8 @@ def make_dataset(
         The manifest of what was written.
 
     Raises:
-        UsageError: The dataset is not made on the fly, or the format is not for its kind.
+        UsageError: The dataset is not made on the fly, the format is not for its kind, or ``out`` lies among
+            the clean images.
         DataError: Its clean images are missing, or ``out`` holds what was made otherwise.
         StorageError: ``out`` cannot be written, or another process writes there.
         MissingDependencyError: What makes a corruption or writes videos is not installed.
@@ -85,6 +87,7 @@ def make_dataset(
     if workers is not None and workers < 1:
         raise UsageError("workers", expected="a whole number, at least 1", found=str(workers))
     chosen = _format(dataset.manifest, layout, format)
+    _refuse_inside(dataset.source(), out)
     note = {
         "format": chosen,
         "generator": f"{corruptions.GENERATOR} {corruptions.GENERATOR_VERSION}, {STREAM}",
@@ -103,6 +106,19 @@ def make_dataset(
         lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
         write_bytes(out / DIGESTS, os.fsencode(lines))
     return _manifest(dataset.manifest, name, out, chosen, frames)
+
+
+def _refuse_inside(source: Dataset, out: Path) -> None:
+    """Refuse a folder among those that the clean images are listed from: they would list the new ones too."""
+    layout, clean = source.manifest.layout, source.manifest.all_conditions()[0]
+    if isinstance(layout, ImageFolderLayout):
+        listed = (source.folder / expanded(layout.path, clean.name, clean.level)).resolve()
+        if out.resolve().is_relative_to(listed):
+            raise UsageError(
+                f"{out} lies among the clean images",
+                expected=f"a folder that is not in {listed}",
+                found=str(out.resolve()),
+            )
 
 
 def _usual_workers(images: int) -> int:

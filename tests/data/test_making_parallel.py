@@ -155,6 +155,15 @@ def test_every_difficulty_of_a_sequence_has_a_file_of_its_own(tmp_path: Path) ->
     assert verify_dataset(load_dataset("files", data=made.data)).findings == ()
 
 
+def test_a_folder_among_the_clean_images_is_refused_and_none_is_made(tmp_path: Path) -> None:
+    dataset = described(tmp_path, "corruption", "names: [contrast], levels: [1]")
+    clean = dataset.source().folder
+    for out in (clean, clean / "made", next(clean.iterdir()) / "made", clean / "no" / ".." / "made"):
+        with pytest.raises(UsageError, match="lies among the clean images"):
+            make_dataset(dataset, out, name="files", advance=quiet)
+    assert not list(clean.rglob("made*"))
+
+
 def test_a_format_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     made = described(tmp_path, "corruption", "names: [contrast], levels: [1]")
     with pytest.raises(UsageError, match="cannot be written as mp4; expected npy or jpeg"):
