@@ -27,6 +27,7 @@ from robustbench_safety.streams import STREAM, random_stream
 __all__ = ["DIGITS_SPLIT", "DigitsReader", "NoiseReader", "open_builtin"]
 
 Split = Literal["train", "tune", "test"]
+_Shape = tuple[int, int, int]
 
 #: How many of the 1,797 scans fall to each part; in the order of the sha256 of their index.
 DIGITS_SPLIT: dict[Split, int] = {"test": 850, "tune": 150, "train": 797}
@@ -84,25 +85,25 @@ def _enlarged(scan: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.repeat(np.asarray(large)[:, :, None], 3, axis=2)
 
 
-def _gaussian(draw: np.random.Generator) -> NDArray[np.float64]:
+def _gaussian(draw: np.random.Generator, shape: _Shape) -> NDArray[np.float64]:
     """N(0, 0.5^2) on [-1, 1], clipped."""
-    return np.clip(draw.normal(0.0, 0.5, size=(32, 32, 3)), -1, 1)
+    return np.clip(draw.normal(0.0, 0.5, size=shape), -1, 1)
 
 
-def _rademacher(draw: np.random.Generator) -> NDArray[np.float64]:
+def _rademacher(draw: np.random.Generator, shape: _Shape) -> NDArray[np.float64]:
     """-1 or 1 with equal chance."""
-    return draw.integers(0, 2, size=(32, 32, 3)).astype(np.float64) * 2 - 1
+    return draw.integers(0, 2, size=shape).astype(np.float64) * 2 - 1
 
 
-def _blobs(draw: np.random.Generator) -> NDArray[np.float64]:
+def _blobs(draw: np.random.Generator, shape: _Shape) -> NDArray[np.float64]:
     """Bernoulli(0.7), blurred, what falls below 0.75 set to 0."""
     # The published code blurs with sigma 1.5 along the channel axis too; border and reach are scikit-image's.
-    points = (draw.random((32, 32, 3)) < 0.7).astype(np.float64)
+    points = (draw.random(shape) < 0.7).astype(np.float64)
     blurred = gaussian_filter(points, sigma=1.5, mode="nearest", truncate=4.0)
     return np.asarray(np.where(blurred < 0.75, 0.0, blurred) * 2 - 1, dtype=np.float64)
 
 
-_NOISE: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {
+_NOISE: dict[str, Callable[[np.random.Generator, _Shape], NDArray[np.float64]]] = {
     "gaussian-noise": _gaussian,
     "rademacher-noise": _rademacher,
     "blobs": _blobs,
@@ -115,20 +116,20 @@ class NoiseReader(ArrayReader):
     Source: Hendrycks, Mazeika and Dietterich, Deep Anomaly Detection with Outlier Exposure, 2019 (its code).
     """
 
-    def __init__(self, generator: str, n: int) -> None:
-        self._name = generator
+    def __init__(self, generator: str, n: int, *, size: tuple[int, int] = (32, 32)) -> None:
+        self._name, self._shape = generator, (*size, 3)
         self.sample_ids = array_ids(n)
         self.labels = np.full(n, -1, dtype=np.int64)
 
     def stored(self, indices: Indices) -> Sequence[Stored]:
         """Return the float32 values of each picture, little-endian."""
         make = _NOISE[self._name]
-        pictures = (make(random_stream(_NOISE_SEED, self._name, self.sample_ids[i])) for i in indices)
-        return [((picture + 1) / 2).astype("<f4").tobytes() for picture in pictures]
+        streams = (random_stream(_NOISE_SEED, self._name, self.sample_ids[i]) for i in indices)
+        return [((make(stream, self._shape) + 1) / 2).astype("<f4").tobytes() for stream in streams]
 
     def block(self, indices: Indices, stored: Sequence[Stored]) -> NDArray[np.float32]:  # noqa: ARG002
-        """Return float32 [n, 32, 32, 3] in [0, 1]."""
-        return np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float32).reshape(-1, 32, 32, 3)
+        """Return float32 [n, H, W, 3] in [0, 1]."""
+        return np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float32).reshape(-1, *self._shape)
 
     def stamp(self) -> str:
         """Return the name of the stream that the noise is drawn from."""
@@ -144,7 +145,7 @@ def open_builtin(
         DataError: The manifest states another number of images, or too few classes.
     """
     if layout.generator != "digits":
-        reader = NoiseReader(layout.generator, manifest.samples)
+        reader = NoiseReader(layout.generator, manifest.samples, size=manifest.image_size or (32, 32))
         checked_labels(manifest.name, manifest, reader.labels, classes)
         return reader
     digits = DigitsReader(layout.split, labelled=manifest.role != "ood")

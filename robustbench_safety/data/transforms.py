@@ -1,4 +1,4 @@
-"""From a stored image to the pixels a network takes: resize and crop as 8-bit RGB, by Pillow."""
+"""From a stored image to the pixels a network takes: resized and cropped by Pillow, as 8-bit RGB or noise."""
 
 from __future__ import annotations
 
@@ -66,11 +66,7 @@ class Transform:
             image = self._without_border(image, edge)
         height, width = image.shape[:2]
         if image.dtype != np.uint8:
-            raise DataError(
-                "noise pictures have one size and are not resized",
-                expected=f"a network that takes {height}x{width}",
-                found=f"input size {self._preprocessing.input_size}",
-            )
+            return self._noise(image)
         new_height, new_width = self._resized_shape(height, width)
         if (new_height, new_width) != (height, width):
             whole = np.ascontiguousarray(image)
@@ -93,6 +89,16 @@ class Transform:
         top = round((new_height - target[0]) / 2.0)
         left = round((new_width - target[1]) / 2.0)
         return image[top : top + target[0], left : left + target[1]]
+
+    def _noise(self, image: Pixels) -> Pixels:
+        """Return unquantised noise at the input size: it is network input by definition, so never cropped."""
+        height, width = self._preprocessing.input_size or image.shape[:2]
+        if image.shape[:2] == (height, width):
+            return image
+        # Pillow has no RGB in floats, so a channel at a time. Cubic weights overshoot [0, 1].
+        planes = [Image.fromarray(plane) for plane in np.moveaxis(image, -1, 0)]
+        resized = [np.asarray(plane.resize((width, height), self._resample)) for plane in planes]
+        return np.stack(resized, axis=-1).clip(0, 1)
 
     def _resized_shape(self, height: int, width: int) -> tuple[int, int]:
         target, resize = self._preprocessing.input_size, self._preprocessing.resize

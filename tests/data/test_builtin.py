@@ -204,6 +204,24 @@ def test_noise_has_no_labels_and_ids_that_are_indices() -> None:
     assert reader.sample_ids == ["00000", "00001", "00002"]
 
 
+@pytest.mark.parametrize("side", [64, 224])
+@pytest.mark.parametrize("name", NOISES)
+def test_the_noise_sets_for_larger_networks_are_drawn_at_their_size_by_the_same_rule(
+    name: str, side: int
+) -> None:
+    dataset = load_dataset(f"{name}-{side}")
+    reader = dataset.open(dataset.manifest.all_conditions()[0], seed=5)
+    assert isinstance(reader, NoiseReader)
+    indices = np.arange(3)
+    images = reader.block(indices, reader.stored(indices))
+    assert images.shape == (3, side, side, 3)
+    assert len(reader.sample_ids) == 10_000
+    small = everything(NoiseReader(name, 60))
+    # Where a blob ends at the border it is no wider than elsewhere: shares hold to a few hundredths.
+    assert (images == 0).mean() == pytest.approx((small == 0).mean(), abs=0.03)
+    assert images.mean() == pytest.approx(small.mean(), abs=0.03)
+
+
 @pytest.mark.parametrize("name", NOISES)
 def test_the_noise_sets_have_10000_pictures(name: str) -> None:
     dataset = load_dataset(name)

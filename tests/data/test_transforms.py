@@ -128,13 +128,30 @@ def test_an_image_that_cannot_reach_the_input_size_is_an_error_and_never_padded(
         Transform(wanted, pre_cropped=False)(picture(*shape))
 
 
-def test_noise_in_floats_is_never_resized() -> None:
+def test_noise_in_floats_is_shown_as_it_is_where_its_size_is_the_networks() -> None:
     noise = np.zeros((32, 32, 3), dtype=np.float32)
-    assert Transform(preprocessing((32, 32), None), pre_cropped=False)(noise) is noise
-    with pytest.raises(DataError, match="noise pictures have one size and are not resized"):
-        Transform(preprocessing((28, 28), None), pre_cropped=False)(noise)
-    with pytest.raises(DataError, match="noise pictures have one size"):
-        Transform(preprocessing((32, 32), 40), pre_cropped=False)(noise)
+    for wanted in (
+        preprocessing((32, 32), None),
+        preprocessing((32, 32), 40),
+        preprocessing(None, None, None),
+    ):
+        assert Transform(wanted, pre_cropped=False)(noise) is noise
+
+
+@pytest.mark.parametrize("size", [(28, 28), (48, 64)])
+def test_noise_in_floats_is_resized_straight_to_another_input_size_and_never_cropped(
+    size: tuple[int, int],
+) -> None:
+    noise = np.random.default_rng(0).random((32, 32, 3)).astype(np.float32)
+    wanted = preprocessing(size, 40)
+    found = Transform(wanted, pre_cropped=False)(noise)
+    assert found.dtype == np.float32
+    assert found.shape == (*size, 3)
+    assert 0 <= found.min() < found.max() <= 1
+    # torch's antialiased bilinear filter is Pillow's.
+    planes = torch.from_numpy(noise).permute(2, 0, 1)[None]
+    expected = torch.nn.functional.interpolate(planes, size=size, mode="bilinear", antialias=True)
+    np.testing.assert_allclose(found, expected[0].permute(1, 2, 0).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -332,8 +349,8 @@ def test_final_crops_and_noise_know_no_border() -> None:
     wanted = preprocessing((32, 32), (28, 28), "border")
     image = picture(32, 32)
     assert Transform(wanted, pre_cropped=True)(image) is image
-    with pytest.raises(DataError, match="noise pictures have one size"):
-        Transform(wanted, pre_cropped=False)(np.zeros((32, 32, 3), dtype=np.float32))
+    noise = np.zeros((32, 32, 3), dtype=np.float32)
+    assert Transform(wanted, pre_cropped=False)(noise) is noise
 
 
 @pytest.mark.parametrize("resize", [None, 32])
