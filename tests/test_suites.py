@@ -29,7 +29,7 @@ DIGESTS = {
     ("imagenet-safety-generated", 1): "fd10824822c0156ed2809ee6328d5f0013567588c79125125a8ddf76903b5c0a",
     ("imagenet-safety-resize256", 1): "03f17a3ca0f7e513c1cfdec86445039858de9e129b3a5cdea0227d56560f169b",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
-    ("tiny-imagenet-c-generated", 2): "9e6ce5211760ee8227cb758e03780d938e303388ed4470f2abe8fc615ce4b923",
+    ("tiny-imagenet-c-generated", 3): "28be2b14be8097d310244221af12a8a2a1ef4fc9093d4d43c406186eb1332423",
 }
 
 
@@ -323,3 +323,25 @@ def test_a_cell_whose_metric_cannot_be_fed_is_refused(change: dict[str, str], me
     cell = suite.cells[0].model_copy(update=change)
     with pytest.raises(FileFormatError, match=message):
         needed_conditions(suite.model_copy(update={"cells": (cell,)}), NOWHERE)
+
+
+def suite_with(cell: Cell) -> Suite:
+    return Suite(
+        name="own", version=1, title="t", label_space="cifar-10", seed=0, cells=(cell,), columns=(cell.id,)
+    )
+
+
+def test_a_headline_is_the_list_of_the_manifest_and_has_its_digest() -> None:
+    named = Cell(id="flips", dataset="cifar-10-p", metric="flip_rate", conditions="headline")
+    headline = load_dataset("cifar-10-p").manifest.headline
+    listed = named.model_copy(update={"conditions": headline, "levels": (1,)})
+    found = cell_conditions(named, suite_with(named), NOWHERE)
+    assert len(found) == 10
+    assert found == cell_conditions(listed, suite_with(listed), NOWHERE)
+    assert suite_digest(suite_with(named), NOWHERE) == suite_digest(suite_with(listed), NOWHERE)
+
+
+def test_a_dataset_without_a_headline_says_so() -> None:
+    cell = Cell(id="error", dataset="cifar-10", metric="error_rate", conditions="headline")
+    with pytest.raises(FileFormatError, match="dataset cifar-10 has no headline"):
+        cell_conditions(cell, suite_with(cell), NOWHERE)

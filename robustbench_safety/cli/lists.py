@@ -26,7 +26,7 @@ def show_suite(name: str) -> None:
     suite = load_suite(name)
     rows = []
     for cell in suite.cells:
-        conditions = "all" if cell.conditions == "all" else ", ".join(cell.conditions)
+        conditions = cell.conditions if isinstance(cell.conditions, str) else ", ".join(cell.conditions)
         if cell.levels:
             conditions += f" at level {', '.join(map(str, cell.levels))}"
         if cell.attack is not None:

@@ -53,8 +53,9 @@ class Cell(Record):
 
     id: Name
     dataset: Name
-    conditions: Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
-    """Names of conditions, each at all its levels, or all that the manifest has."""
+    conditions: Literal["all", "headline"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
+    """Names of conditions, each at all its levels; all that the manifest has; or its headline, at the levels of
+    that, which the published mean is taken over."""
     levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), exclude_if=is_empty)
     """Levels taken of these conditions; empty for all."""
     metric: Name
@@ -86,7 +87,8 @@ class Cell(Record):
     @model_validator(mode="after")
     def _conditions_are_its_own(self) -> Self:
         if self.conditions != "all":
-            refuse_repeated("condition", self.conditions)
+            if self.conditions != "headline":
+                refuse_repeated("condition", self.conditions)
             if self.attack is not None:
                 raise ValueError("an attack is made on the clean images: it goes without conditions")
         return self

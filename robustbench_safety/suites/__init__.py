@@ -141,8 +141,9 @@ def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseli
     manifests: dict[str, object] = {
         name: load_dataset(name, data=data).scored_fields() for name in sorted(names)
     }
+    cells = tuple(_explicit(cell, suite, data) for cell in suite.cells)
     covered: dict[str, object] = {
-        "suite": suite.model_dump(mode="json", exclude={"title"}),
+        "suite": suite.model_copy(update={"cells": cells}).model_dump(mode="json", exclude={"title"}),
         "manifests": manifests,
     }
     if divided_by := suite_baselines(suite, data) if baselines is None else baselines:
@@ -162,6 +163,7 @@ def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition
     Raises:
         FileFormatError: The cell names a condition that its dataset does not have.
     """
+    cell = _explicit(cell, suite, data)
     dataset = load_dataset(cell.dataset, data=data)
     relabelled = isinstance(dataset.manifest.layout, RelabelledLayout)
     manifest = dataset.source().manifest if relabelled else dataset.manifest
@@ -189,3 +191,18 @@ def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition
             found=unknown[0],
         )
     return tuple(condition for condition in everything if condition.name in cell.conditions)
+
+
+def _explicit(cell: Cell, suite: Suite, data: DataRoot) -> Cell:
+    """Return the cell with the conditions of a headline listed, so that a digest covers them."""
+    if cell.conditions != "headline":
+        return cell
+    manifest = load_dataset(cell.dataset, data=data).manifest
+    if not manifest.headline:
+        raise FileFormatError(
+            f"suite {suite.name}: cell {cell.id}: conditions",
+            expected=f"names of conditions, or all: dataset {cell.dataset} has no headline",
+            found="headline",
+        )
+    update = {"conditions": manifest.headline, "levels": cell.levels or manifest.headline_levels}
+    return cell.model_copy(update=update)
