@@ -325,7 +325,7 @@ def test_a_cell_whose_metric_cannot_be_fed_is_refused(change: dict[str, str], me
         needed_conditions(suite.model_copy(update={"cells": (cell,)}), NOWHERE)
 
 
-def suite_with(cell: Cell) -> Suite:
+def suite_of_cell(cell: Cell) -> Suite:
     return Suite(
         name="own", version=1, title="t", label_space="cifar-10", seed=0, cells=(cell,), columns=(cell.id,)
     )
@@ -335,13 +335,13 @@ def test_a_headline_is_the_list_of_the_manifest_and_has_its_digest() -> None:
     named = Cell(id="flips", dataset="cifar-10-p", metric="flip_rate", conditions="headline")
     headline = load_dataset("cifar-10-p").manifest.headline
     listed = named.model_copy(update={"conditions": headline, "levels": (1,)})
-    found = cell_conditions(named, suite_with(named), NOWHERE)
+    found = cell_conditions(named, suite_of_cell(named), NOWHERE)
     assert len(found) == 10
-    assert found == cell_conditions(listed, suite_with(listed), NOWHERE)
-    assert suite_digest(suite_with(named), NOWHERE) == suite_digest(suite_with(listed), NOWHERE)
+    assert found == cell_conditions(listed, suite_of_cell(listed), NOWHERE)
+    assert suite_digest(suite_of_cell(named), NOWHERE) == suite_digest(suite_of_cell(listed), NOWHERE)
 
 
 def test_a_dataset_without_a_headline_says_so() -> None:
     cell = Cell(id="error", dataset="cifar-10", metric="error_rate", conditions="headline")
     with pytest.raises(FileFormatError, match="dataset cifar-10 has no headline"):
-        cell_conditions(cell, suite_with(cell), NOWHERE)
+        cell_conditions(cell, suite_of_cell(cell), NOWHERE)

@@ -54,8 +54,8 @@ class Cell(Record):
     id: Name
     dataset: Name
     conditions: Literal["all", "headline"] | Annotated[tuple[Name, ...], Field(min_length=1)] = "all"
-    """Names of conditions, each at all its levels; all that the manifest has; or its headline, at the levels of
-    that, which the published mean is taken over."""
+    """Names of conditions, each at all its levels; all that the manifest has; or its headline, over which the
+    published mean is taken, at the headline's levels."""
     levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), exclude_if=is_empty)
     """Levels taken of these conditions; empty for all."""
     metric: Name
