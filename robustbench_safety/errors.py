@@ -37,6 +37,8 @@ __all__ = [
 
 #: Names listed where none is near.
 _SHOWN = 20
+#: Near names listed, and the letters from which on a name is looked for inside the others.
+_NEAR, _PART = 3, 3
 
 
 class RobustbenchSafetyError(Exception):
@@ -84,7 +86,7 @@ class UnknownNameError(RobustbenchSafetyError):
         lowered: dict[str, str] = {}
         for entry in names:
             lowered.setdefault(entry.lower(), entry)
-        near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+        near = _near(name.lower(), lowered)
         if near:
             expected = f"one like {', '.join(lowered[entry] for entry in near)}"
         elif names:
@@ -93,6 +95,16 @@ class UnknownNameError(RobustbenchSafetyError):
         else:
             expected = f"a {kind}, and there is none"
         return cls(f"unknown {kind} {name!r}", expected=expected, fix=fix)
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names that begin with ``name`` or hold it, then those that are spelt like it."""
+    holding: list[str] = []
+    if len(name) >= _PART:
+        holding = [entry for entry in known if name in entry]
+        holding.sort(key=lambda entry: (not entry.startswith(name), len(entry), entry))
+    alike = difflib.get_close_matches(name, known, n=_NEAR, cutoff=0.5)
+    return list(dict.fromkeys([*holding, *alike]))[:_NEAR]
 
 
 class FileFormatError(RobustbenchSafetyError):

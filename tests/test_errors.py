@@ -60,6 +60,16 @@ def test_near_names_are_found_whatever_the_case_and_shown_as_they_are() -> None:
     assert UnknownNameError.among("model", "RESNET", ["resnet"]).expected == "one like resnet"
 
 
+def test_a_part_of_a_name_is_near_it_and_its_beginning_nearer() -> None:
+    names = ["jpeg_compression", "motion_blur", "pixelate", "blurred_and_turned_upside_down"]
+    assert UnknownNameError.among("corruption", "jpeg", names).expected == "one like jpeg_compression"
+    assert UnknownNameError.among("corruption", "blur", names).expected == (
+        "one like blurred_and_turned_upside_down, motion_blur"
+    )
+    # Two letters are in too many names to say anything.
+    assert UnknownNameError.among("corruption", "el", names).expected.startswith("one of ")
+
+
 def test_an_unknown_name_without_near_ones_shows_the_first_and_how_many_more() -> None:
     known = [f"{n:03d}" for n in range(25)]
     expected = UnknownNameError.among("suite", "zzzz", known).expected
