@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from robustbench_safety.errors import DataError
 
@@ -57,6 +57,10 @@ def decode_image(stored: bytes | memoryview, path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except Image.DecompressionBombError as error:
         raise _refused(path, f"at most {_LARGEST_PICTURE:,} pixels", str(error)) from error
+    except UnidentifiedImageError as error:
+        # Its text is the name of an object in memory.
+        found = f"{len(stored):,} bytes of no format that is read ({', '.join(_FORMATS)})"
+        raise _refused(path, "a whole picture", found) from error
     # Pillow's plugins raise all of these on damaged files.
     except (
         OSError,

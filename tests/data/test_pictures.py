@@ -115,6 +115,7 @@ def test_a_damaged_picture_is_named_with_its_size(stored: bytes) -> None:
     message = str(raised.value)
     assert message.startswith("folder/picture.jpg cannot be decoded; expected a whole picture; found")
     assert f"{len(stored)} bytes" in message
+    assert "object at 0x" not in message
     assert message.endswith("unpack it from the published archive again")
 
 
@@ -161,7 +162,7 @@ def test_a_file_that_claims_a_huge_picture_is_refused_before_memory_is_taken(sid
 
 def test_a_picture_of_a_format_that_runs_another_program_is_not_opened() -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) print\n%%EOF\n"
-    with pytest.raises(DataError, match="cannot identify image file"):
+    with pytest.raises(DataError, match=r"bytes of no format that is read \(JPEG, PNG"):
         decoded(eps)
 
 
