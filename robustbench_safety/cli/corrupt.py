@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from robustbench_safety import corruptions
 from robustbench_safety.cli.screen import messages, screen
+from robustbench_safety.corruptions.checks import checked_name
 from robustbench_safety.corruptions.severities import SIDES
 from robustbench_safety.data import DataRoot, load_manifest
 from robustbench_safety.data.pictures import decode_image
@@ -42,8 +43,7 @@ def corrupt_image(
     usual = corruptions.corruption_names(variant)
     known = (*usual, *corruptions.bar_names(variant))
     for name in names:
-        if name not in known:
-            raise UnknownNameError.among("corruption", name, known)
+        checked_name("corruption", name, known)
     clean = sized(_decoded(image), variant)
     textures = data.folder(load_manifest("frost-textures"))
     rows: dict[str, list[NDArray[np.uint8]]] = {}

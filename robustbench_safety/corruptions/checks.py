@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_safety.corruptions.jpeg import SavedAs
-from robustbench_safety.corruptions.severities import SIDES
+from robustbench_safety.corruptions.severities import SEVERITIES, SIDES
+from robustbench_safety.corruptions.severities_bar import SEVERITIES_BAR
 from robustbench_safety.errors import UnknownNameError, UsageError
 
 __all__ = [
@@ -40,6 +41,11 @@ def checked_name(kind: str, name: str, known: Collection[str]) -> str:
     if not isinstance(name, str):
         raise UsageError(f"name of a {kind}", expected="text", found=repr(name))
     if name not in known:
+        if kind == "corruption" and (variants := {**SEVERITIES, **SEVERITIES_BAR}.get(str(name))):
+            raise UnknownNameError(
+                f"corruption {str(name)!r} is not made at this size",
+                expected=f"variant {' or '.join(variants)}, which has it",
+            )
         raise UnknownNameError.among(kind, name, known)
     # NumPy's text type prints otherwise than Python's and would give another stream.
     return str(name)

@@ -75,6 +75,11 @@ def test_a_sheet_of_all_goes_without_what_lacks_its_data_and_says_how_to_get_the
     [
         (["photograph.png", "--out", "sheet.gif"], "--out sheet.gif; expected a name that ends in .png"),
         (["photograph.png", "--out", "s.png", "--name", "contrst"], "unknown corruption 'contrst'"),
+        (["photograph.png", "--out", "s.png", "--name", "jpeg"], "expected one like jpeg_compression"),
+        (
+            ["photograph.png", "--out", "s.png", "--variant", "imagenet", "--name", "ripple"],
+            "corruption 'ripple' is not made at this size; expected variant cifar, which has it",
+        ),
         (
             ["photograph.png", "--out", "s.png", "--variant", "imagnet"],
             "unknown corruption variant 'imagnet'",
@@ -92,7 +97,7 @@ def test_wrong_input_ends_with_a_sentence_and_no_sheet(
 ) -> None:
     Path("words.png").write_text("words")
     assert run(["corrupt", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not Path("s.png").exists()
 
 
