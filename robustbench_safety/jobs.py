@@ -82,6 +82,7 @@ class Job:
             pre_cropped=manifest.pre_cropped,
             border=manifest.border,
             resize_to_input=manifest.resize_to_input,
+            recropped=manifest.recropped,
         )
         indices = images.indices[:most]
         return Loader(images.reader, indices, images.label_keys, transform, block=block, workers=workers)

@@ -27,7 +27,7 @@ DIGESTS = {
     ("digits-safety", 2): "28b76aa9215d28da644ba8118a31848c724b25cf7321bd3f5a5d8fc693d73a1a",
     ("imagenet-safety", 1): "aa521949d6774ddc672be2c1225ef354a8d2565c5f1e0704d8818dae65e0035b",
     ("imagenet-safety-generated", 1): "fd10824822c0156ed2809ee6328d5f0013567588c79125125a8ddf76903b5c0a",
-    ("imagenet-safety-resize256", 1): "03f17a3ca0f7e513c1cfdec86445039858de9e129b3a5cdea0227d56560f169b",
+    ("imagenet-safety-resize256", 1): "31dc15f2a10bd951cc91c1caafed05bb30804dd089585b5477e20a4b4f9f2cfd",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
     ("tiny-imagenet-c-generated", 3): "28be2b14be8097d310244221af12a8a2a1ef4fc9093d4d43c406186eb1332423",
 }

@@ -119,6 +119,11 @@ def _preprocessing_in_words(dataset: Dataset) -> str:
         steps.append(f"{manifest.border} pixels cut from each side")
     if manifest.pre_cropped:
         steps.append("shown as stored, or resized straight to the model's input size; never cropped")
+    elif manifest.recropped is not None:
+        side, crop = manifest.recropped
+        steps.append(
+            f"shorter side to {side}, centre crop {crop}, or in this proportion to the model's input size"
+        )
     else:
         steps.append("resized and cropped as the model states")
     if manifest.resize_to_input:

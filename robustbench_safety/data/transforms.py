@@ -26,6 +26,8 @@ class Transform:
         border: Pixels cut from each side before anything else (ObjectNet).
         resize_to_input: Where the network states no resize, the shorter side is resized to the input size and
             the centre cropped, as outlier exposure shows photographs to networks of 32 px.
+        recropped: Shorter side and crop, (256, 224), that take the place of the network's resize and crop,
+            in this proportion for a network of another input size.
 
     Conventions:
         Sizes round as torchvision's Resize and CenterCrop do, so the pixels equal those of its pipeline, but
@@ -40,7 +42,13 @@ class Transform:
         pre_cropped: bool,
         border: int = 0,
         resize_to_input: bool = False,
+        recropped: tuple[int, int] | None = None,
     ) -> None:
+        if recropped is not None:
+            side, crop = recropped
+            size = preprocessing.input_size or (crop, crop)
+            update = {"input_size": size, "resize": min(size) * side // crop, "crop": "center"}
+            preprocessing = preprocessing.model_copy(update=update)
         self._preprocessing = preprocessing
         self._pre_cropped, self._border = pre_cropped, border
         target = preprocessing.input_size

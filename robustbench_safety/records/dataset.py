@@ -139,6 +139,11 @@ class DatasetManifest(Record):
     resize_to_input: bool = Field(default=False, exclude_if=is_empty)
     """For networks that state no resize (those of 32 px): resize the shorter side to their input size and
     crop the centre, as outlier exposure does. False: images of another size are refused there."""
+    recropped: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+        default=None, exclude_if=is_empty
+    )
+    """(256, 224): every network is shown the centre of the image resized to 256, in this proportion where it
+    takes another size than 224, whatever resize it states itself. A protocol of the dataset's users."""
     companion: Name | None = None
     """Clean images to compare with; for role ``ood`` the in-distribution images."""
     archives: tuple[Archive, ...] = ()

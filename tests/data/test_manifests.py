@@ -175,9 +175,9 @@ VERSIONS = {
     "imagenet-a": (1, "2798db71c330db599093e28f818e1cfd2af57a40fbedd49adca7220b6b29309f"),
     "imagenet-c": (1, "67bbb37a9445f6b137cb5a3ebd3f7fb8e63f402f35a0a625b229bc359711b90f"),
     "imagenet-c-bar": (1, "a1d74a272a8edea507affbf471f8b70638cd69935fa8ff154285213662ff2963"),
-    "imagenet-c-bar-resize256": (1, "87b8696dfa670d1ddefdd9b493622e530b8681516dd5f1e9103fc8d563eecf2a"),
+    "imagenet-c-bar-resize256": (1, "7ae02b2207a090598c04294b25f4da93a20ccdf8da2b71fd23a8619ba98426a9"),
     "imagenet-c-generated": (2, "1ba6cd393f48c032b9cf3d38785c27208a660448ac7b82c3e372b5acbd2d4086"),
-    "imagenet-c-resize256": (1, "fd74fe728c82811b8cabfcffa1a8534f0c02d0774b721d613b05e56b04dacf1e"),
+    "imagenet-c-resize256": (1, "7db313d17125a02382538637c329db6b789ddfcf7d1c9c044d7e34bfe04b403d"),
     "imagenet-g-v1": (1, "f92b695a892adc721c1338e48fc4e0c9f5ea3e4cbf0d82f23a6e9d282c2adde7"),
     "imagenet-o": (1, "5a7046ab4e5236fb09b1bd2f61dd229a438f120ea19b933b579b03903b35bdbb"),
     "imagenet-p": (1, "2af6d23c4ab8135eb8f5e188a102a33606a24687f427cb58494803bb3d1d0566"),
@@ -414,13 +414,14 @@ def test_the_published_mean_is_over_the_official_fifteen_in_their_order(name: st
 
 
 @pytest.mark.parametrize("name", ["imagenet-c", "imagenet-c-bar"])
-def test_a_resized_set_is_the_files_of_another_that_go_through_the_network_s_own_crop(name: str) -> None:
+def test_a_resized_set_is_the_files_of_another_that_are_resized_and_cropped_again(name: str) -> None:
     stored, resized = (load_manifest(each) for each in (name, f"{name}-resize256"))
     assert (stored.pre_cropped, resized.pre_cropped) == (True, False)
+    assert (stored.recropped, resized.recropped) == (None, (256, 224))
     same = {field for field in type(stored).model_fields if getattr(stored, field) == getattr(resized, field)}
     # Nothing is fetched twice: the archives belong to the other.
     assert set(type(stored).model_fields) - same <= {
-        "name", "title", "pre_cropped", "archives", "by_hand", "unverified", "notes",
+        "name", "title", "pre_cropped", "recropped", "archives", "by_hand", "unverified", "notes",
     }  # fmt: skip
     assert resized.archives == ()
 

@@ -363,3 +363,17 @@ def test_torch_is_not_needed_to_be_seeded() -> None:
     state = torch.random.get_rng_state()
     Transform(preprocessing((28, 28), 32), pre_cropped=False)(picture(50, 37))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("stated", "resized", "size"),
+    [(preprocessing((224, 224), 235), 256, 224), (preprocessing((224, 224), None), 256, 224),
+     (preprocessing(None, None, None), 256, 224), (preprocessing((299, 299), 342), 341, 299)],
+)  # fmt: skip
+def test_recropped_images_are_resized_and_cropped_by_the_protocol_whatever_the_network_states(
+    stated: Preprocessing, resized: int, size: int
+) -> None:
+    image = picture(224, 224)
+    found = Transform(stated, pre_cropped=False, recropped=(256, 224))(image)
+    protocol = transforms.Compose([transforms.Resize(resized), transforms.CenterCrop(size)])
+    np.testing.assert_array_equal(found, np.asarray(protocol(Image.fromarray(image))))
