@@ -6,19 +6,27 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_safety import corruptions
-from robustbench_safety.data.making_parts import PARTS, Format, Part, Plan, opened
+from robustbench_safety.data.generated import GeneratedReader
+from robustbench_safety.data.making_parts import PARTS, Format, Part, Plan, opened, place_of
 from robustbench_safety.data.making_pool import written_parts
 from robustbench_safety.data.store import Dataset
-from robustbench_safety.errors import DataError, StorageError, UsageError
-from robustbench_safety.files import atomic_path, digest_of, file_digest, write_bytes, writes
+from robustbench_safety.errors import (
+    DataError,
+    MissingDependencyError,
+    StorageError,
+    UnknownNameError,
+    UsageError,
+)
+from robustbench_safety.files import atomic_path, digest_of, file_digest, read_bytes, write_bytes, writes
 from robustbench_safety.records import (
     ClipsLayout,
     Condition,
@@ -47,6 +55,7 @@ def make_dataset(
     out: Path,
     *,
     name: str,
+    conditions: Sequence[str] = (),
     seed: int = 0,
     format: Literal["npy", "jpeg", "mp4"] | None = None,  # noqa: A002  # what it is called in layouts
     workers: int | None = None,
@@ -54,13 +63,15 @@ def make_dataset(
 ) -> DatasetManifest:
     """Write a generated dataset to disk, and the sha256 of every file to ``SHA256SUMS``.
 
-    What an earlier call has finished with the same seed and generator is kept. The bytes depend neither on
-    the number of workers nor on how often the work was broken off.
+    What an earlier call has finished with the same seed, generator and clean images is kept, and what it has
+    finished of other ``conditions`` is listed with those of this call. The bytes depend neither on the number
+    of workers nor on how often the work was broken off.
 
     Args:
         dataset: One whose images are made on the fly.
         out: Folder for the files.
         name: Of the dataset of files: its numbers are its own.
+        conditions: Names of the corruptions or sequences to make, at all of their levels; empty for all.
         seed: Of the corruptions.
         format: ``npy``, ``jpeg`` (corruptions) or ``mp4`` (sequences); None for that of the published files:
             npy at 32 px, the others above.
@@ -68,11 +79,12 @@ def make_dataset(
         advance: Told how many images are written, and how many there are.
 
     Returns:
-        The manifest of what was written.
+        The manifest of what is in ``out`` and finished.
 
     Raises:
         UsageError: The dataset is not made on the fly, the format is not for its kind, or ``out`` lies among
             the clean images.
+        UnknownNameError: The dataset has no such condition.
         DataError: Its clean images are missing, or ``out`` holds what was made otherwise.
         StorageError: ``out`` cannot be written, or another process writes there.
         MissingDependencyError: What makes a corruption or writes videos is not installed.
@@ -88,16 +100,21 @@ def make_dataset(
         raise UsageError("workers", expected="a whole number, at least 1", found=str(workers))
     chosen = _format(dataset.manifest, layout, format)
     _refuse_inside(dataset.source(), out)
+    plan = Plan(dataset=dataset, out=out, seed=seed, format=chosen)
+    asked = _asked(dataset.manifest, conditions)
+    first = _opened_all(plan, asked)
     note = {
+        "clean_images": first.stamp(),
         "format": chosen,
         "generator": f"{corruptions.GENERATOR} {corruptions.GENERATOR_VERSION}, {STREAM}",
         "made_of": digest_of(dataset.scored_fields()),
         "seed": seed,
     }
-    plan = Plan(dataset=dataset, out=out, seed=seed, format=chosen)
-    parts, frames = _parts(plan)
+    parts = _parts(plan, asked, len(first.sample_ids))
     with _own(out, note):
-        digests = _labels(plan, parts) if chosen == "npy" else {}
+        digests = _finished(out)
+        if chosen == "npy":
+            digests |= _labels(plan, first.labels)
         done, total = 0, sum(part.images for part in parts)
         for written in written_parts(plan, parts, workers or _usual_workers(total)):
             done += written.images
@@ -105,7 +122,9 @@ def make_dataset(
             advance(done, total)
         lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items()))
         write_bytes(out / DIGESTS, os.fsencode(lines))
-    return _manifest(dataset.manifest, name, out, chosen, frames)
+    places = set(map(_topmost, digests))
+    there = {one.name for one in dataset.manifest.all_conditions() if place_of(plan, one) in places}
+    return _manifest(_only(dataset.manifest, there), layout, name, out, chosen)
 
 
 def _refuse_inside(source: Dataset, out: Path) -> None:
@@ -138,45 +157,90 @@ def _format(manifest: DatasetManifest, layout: GeneratedLayout, asked: Format | 
     return asked
 
 
-def _parts(plan: Plan) -> tuple[list[Part], dict[str, int]]:
-    """Return the parts in the manifest's order, and the frames of each name.
+def _asked(manifest: DatasetManifest, names: Sequence[str]) -> list[Condition]:
+    conditions = manifest.all_conditions()
+    known = {condition.name for condition in conditions}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError.among(f"{manifest.role} of {manifest.name}:", name, known)
+    return [condition for condition in conditions if not names or condition.name in names]
 
-    Every condition is opened, so that what cannot be made is told before anything is written.
+
+def _opened_all(plan: Plan, conditions: Sequence[Condition]) -> GeneratedReader:
+    """Open every condition, so that what cannot be made is told before anything is written; return the first.
+
+    Raises:
+        DataError: The clean images are missing, or what a corruption is made with.
+        MissingDependencyError: What makes a corruption is not installed.
     """
-    conditions = plan.dataset.manifest.all_conditions()
-    frames: dict[str, int] = {}
     first = opened(plan, conditions[0])
-    samples = len(first.sample_ids)
-    for condition in conditions:
-        frames[condition.name] = first.other(condition).frames
+    refused: dict[str, DataError | MissingDependencyError] = {}
+    for condition in conditions[1:]:
+        if condition.name not in refused:
+            try:
+                first.other(condition)
+            except (DataError, MissingDependencyError) as error:
+                refused[condition.name] = error
+    if refused:
+        told = next(iter(refused.values()))
+        others = dict.fromkeys(f"--name {one.name}" for one in conditions if one.name not in refused)
+        raise type(told)(
+            told.what,
+            expected=told.expected,
+            found=told.found,
+            fix=f"{told.fix}; or leave out {' and '.join(refused)}: {' '.join(others)}",
+        ) from told
+    return first
+
+
+def _parts(plan: Plan, conditions: Sequence[Condition], samples: int) -> list[Part]:
+    """Return the parts in the manifest's order."""
     if plan.format != "npy":
         step = _IN_PART[plan.format]
         return [
             Part(conditions=(condition,), start=start, stop=min(start + step, samples))
             for condition in conditions
             for start in range(0, samples, step)
-        ], frames
-    files: dict[tuple[str, int], list[Condition]] = {}
+        ]
+    files = _by_file(plan, conditions)
+    return [Part(conditions=tuple(members), start=0, stop=samples) for members in files.values()]
+
+
+def _by_file(plan: Plan, conditions: Sequence[Condition]) -> dict[str, list[Condition]]:
+    """Return the conditions of every stack."""
+    files: dict[str, list[Condition]] = {}
     for condition in conditions:
-        level = condition.level if condition.kind == "sequence" else 0
-        files.setdefault((condition.name, level), []).append(condition)
-    return [Part(conditions=tuple(members), start=0, stop=samples) for members in files.values()], frames
+        files.setdefault(place_of(plan, condition), []).append(condition)
+    return files
 
 
-def _labels(plan: Plan, parts: list[Part]) -> dict[str, str]:
-    """Write ``labels.npy``: the labels once for each level that a file holds."""
-    levels = {len(part.conditions) for part in parts}
+def _labels(plan: Plan, labels: NDArray[np.int64]) -> dict[str, str]:
+    """Write ``labels.npy``: the labels once for each level that a file holds, of those not asked for too."""
+    levels = {len(members) for members in _by_file(plan, plan.dataset.manifest.all_conditions()).values()}
     if len(levels) > 1:
         raise UsageError(
             f"dataset {plan.dataset.name} has corruptions at different numbers of levels",
             expected="one number, as their files share the labels",
             found=", ".join(map(str, sorted(levels))),
         )
-    labels = opened(plan, parts[0].conditions[0]).labels
     path = plan.out / "labels.npy"
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.tile(labels, levels.pop()), allow_pickle=False)
     return {path.name: file_digest(path)}
+
+
+def _finished(out: Path) -> dict[str, str]:
+    """Return path and digest of every file that earlier calls have listed, but of removed conditions."""
+    if not (out / DIGESTS).exists():
+        return {}
+    lines = os.fsdecode(read_bytes(out / DIGESTS)).splitlines()
+    listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
+    kept = {place for place in map(_topmost, listed) if (out / place).exists()}
+    return {path: digest for path, digest in listed.items() if _topmost(path) in kept}
+
+
+def _topmost(path: str) -> str:
+    return path.split("/", 1)[0]
 
 
 @contextmanager
@@ -200,9 +264,7 @@ def _own(out: Path, note: dict[str, object]) -> Iterator[None]:
             pass  # a network share without locks: nothing better can be had there
         found = json.loads(handle.read())
         if found != note:
-            raise DataError(
-                f"{out} holds images that were made otherwise", expected=str(note), found=str(found),
-                fix="name another folder")  # fmt: skip
+            raise _made_otherwise(out, note, found)
         with writes(out):
             shutil.rmtree(out / PARTS, ignore_errors=True)  # of a run that was killed
             (out / PARTS).mkdir(exist_ok=True)
@@ -212,29 +274,65 @@ def _own(out: Path, note: dict[str, object]) -> Iterator[None]:
             shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
+def _made_otherwise(out: Path, asked: dict[str, object], found: dict[str, object]) -> DataError:
+    """Name what differs, and nothing else."""
+    differing = [key for key in asked if found.get(key) != asked[key]] or ["nothing more"]
+    fix = "name another folder for OUT"
+    if "clean_images" in differing:
+        fix += ", or give the clean images back that it was begun with: names, sizes and times of their files"
+    return DataError(
+        f"{out} holds images that were made otherwise",
+        expected=", ".join(f"{key} {asked.get(key, '')}" for key in differing),
+        found=", ".join(str(found.get(key)) for key in differing),
+        fix=fix,
+    )
+
+
+def _only(manifest: DatasetManifest, names: Set[str]) -> DatasetManifest:
+    """Return the manifest with the conditions of these names; where they are not all, the title says so."""
+    groups = [
+        group.model_copy(update={"names": kept})
+        for group in manifest.conditions
+        if (kept := tuple(name for name in group.names if name in names))
+    ]
+    levels = {level for group in groups for level in group.levels}
+    n = len({condition.name for condition in manifest.all_conditions()})
+    some = f" ({len(names)} of {n} {manifest.role}s)" if len(names) < n else ""
+    return manifest.model_copy(
+        update={
+            "title": f"{manifest.title}, written to disk{some}",
+            "conditions": tuple(groups),
+            "headline": tuple(name for name in manifest.headline if name in names),
+            "headline_levels": tuple(level for level in manifest.headline_levels if level in levels),
+        }
+    )
+
+
 def _manifest(
-    made_of: DatasetManifest, name: str, out: Path, chosen: Format, frames: dict[str, int]
+    made_of: DatasetManifest, generated: GeneratedLayout, name: str, out: Path, chosen: Format
 ) -> DatasetManifest:
-    usual = max(set(frames.values()), key=list(frames.values()).count)
-    others = {key: n for key, n in frames.items() if n != usual}
     layout: ClipsLayout | NpyLayout | ImageFolderLayout
     if chosen == "jpeg":
         layout = ImageFolderLayout(type="image_folder", path="{name}/{level}")
-    elif chosen == "mp4":
-        layout = ClipsLayout(
-            type="clips", format="video", path="{name}{suffix}", frames=usual, frames_of=others
-        )
     elif made_of.role == "sequence":
+        names = dict.fromkeys(condition.name for condition in made_of.all_conditions())
+        frames = {key: corruptions.n_frames(key, variant=generated.variant) for key in names}
+        usual = max(set(frames.values()), key=list(frames.values()).count)
+        npy = chosen == "npy"
         layout = ClipsLayout(
-            type="clips", format="npy", path="{name}{suffix}.npy", frames=usual, frames_of=others,
-            labels="labels.npy")  # fmt: skip
+            type="clips",
+            format="npy" if npy else "video",
+            path="{name}{suffix}.npy" if npy else "{name}{suffix}",
+            frames=usual,
+            frames_of={key: n for key, n in frames.items() if n != usual},
+            labels="labels.npy" if npy else None,
+        )
     else:
         levels = len({condition.level for condition in made_of.all_conditions()})
         layout = NpyLayout(type="npy", images="{name}.npy", labels="labels.npy", levels_in_rows=levels)
     return made_of.model_copy(
         update={
             "name": name,
-            "title": f"{made_of.title}, written to disk",
             "layout": layout,
             "folder": out.resolve().name,
             "extras": (_NOTE, DIGESTS),

@@ -23,7 +23,7 @@ from robustbench_safety.errors import DataError, MissingDependencyError
 from robustbench_safety.files import file_digest, read_bytes, writes
 from robustbench_safety.records import Condition, expanded
 
-__all__ = ["PARTS", "Format", "Part", "Plan", "Written", "opened", "write_part"]
+__all__ = ["PARTS", "Format", "Part", "Plan", "Written", "opened", "place_of", "write_part"]
 
 #: ``npy``: a stack of all levels of a corruption, or of the clips of a sequence (CIFAR-C, CIFAR-P); ``jpeg``:
 #: a picture a file in class folders (ImageNet-C); ``mp4``: a clip a file in class folders (ImageNet-P).
@@ -85,6 +85,12 @@ def opened(plan: Plan, condition: Condition) -> GeneratedReader:
     return reader
 
 
+def place_of(plan: Plan, condition: Condition) -> str:
+    """Return the file of a condition below the dataset's folder, or the topmost folder of its files."""
+    name = "{name}" if condition.kind == "corruption" else "{name}{suffix}"
+    return expanded(name, condition.name, condition.level) + (".npy" if plan.format == "npy" else "")
+
+
 def write_part(plan: Plan, part: Part) -> Written:
     """Write the files of a part that are not there yet; torch should have one thread.
 
@@ -112,8 +118,7 @@ def _whole(plan: Plan, name: str) -> Iterator[Path]:
 def _write_stack(plan: Plan, part: Part) -> tuple[str, str]:
     """Write the levels of one corruption one after another, or the clips of one sequence."""
     first = part.conditions[0]
-    pattern = "{name}.npy" if first.kind == "corruption" else "{name}{suffix}.npy"
-    name = expanded(pattern, first.name, first.level)
+    name = place_of(plan, first)
     if not (plan.out / name).exists():
         reader = opened(plan, first)
         with _whole(plan, name) as temporary:

@@ -21,7 +21,7 @@ from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.base import ArrayReader, FileReader
 from robustbench_safety.data.making import make_dataset
 from robustbench_safety.data.verifying.verify import verify_dataset
-from robustbench_safety.errors import StorageError, UsageError
+from robustbench_safety.errors import DataError, StorageError, UsageError
 from robustbench_safety.files import write_yaml
 from robustbench_safety.labels import class_digest
 
@@ -162,6 +162,37 @@ def test_a_folder_among_the_clean_images_is_refused_and_none_is_made(tmp_path: P
         with pytest.raises(UsageError, match="lies among the clean images"):
             make_dataset(dataset, out, name="files", advance=quiet)
     assert not list(clean.rglob("made*"))
+
+
+def test_conditions_in_class_folders_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+    made = described(tmp_path, "corruption", "names: [contrast, saturate, pixelate], levels: [1, 2]")
+    files = tmp_path / "files"
+    for name in ("pixelate", "contrast"):
+        manifest = make_dataset(
+            made, files, name="files", conditions=[name], format="jpeg", workers=1, advance=quiet
+        )
+    assert manifest.conditions[0].names == ("contrast", "pixelate")
+    write_yaml(tmp_path / "files.yaml", manifest)
+    stored = load_dataset("files", data=made.data)
+    assert verify_dataset(stored, digests=files / "SHA256SUMS").findings == ()
+    assert len((files / "SHA256SUMS").read_text().splitlines()) == 2 * 2 * 4
+
+
+def test_images_made_of_other_pictures_under_the_same_manifest_are_never_mixed_in(tmp_path: Path) -> None:
+    made = described(tmp_path, "corruption", "names: [contrast], levels: [1]")
+    files = tmp_path / "files"
+    make_dataset(made, files, name="files", workers=1, advance=quiet)
+    before = content(files)
+    # The same pictures in another place are the same, and one other picture is not.
+    moved = tmp_path / "moved"
+    (tmp_path / "photographs").rename(moved)
+    data = DataRoot(root=tmp_path, beside=tmp_path, folders={"photographs": moved})
+    elsewhere = load_dataset("mine", data=data)
+    make_dataset(elsewhere, files, name="files", workers=1, advance=quiet)
+    Image.new("RGB", (80, 80), "red").save(moved / "cat" / "p1.png")
+    with pytest.raises(DataError, match=r"made otherwise; expected clean_images .*; name another folder"):
+        make_dataset(elsewhere, files, name="files", workers=1, advance=quiet)
+    assert content(files) == before
 
 
 def test_a_format_of_the_other_kind_is_refused(tmp_path: Path) -> None:
