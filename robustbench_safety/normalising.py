@@ -95,8 +95,10 @@ def normalised_of(
     metric = metric_of(cells[0])
     assert not isinstance(metric, DetectionMetric)  # noqa: S101  # a suite refuses it
     parts = [_Part(measured=shown, weights=weights, largest=metric.largest)]
+    clean_value = 0.0
     if aggregate.reduce == "relative":
         beside = by_cell[cells[1].id]
+        clean_value = float(np.mean([one.value for one in beside.values]))
         each = np.full(len(beside.values), -weights.sum() / len(beside.values))
         parts.append(_Part(measured=beside, weights=each, largest=metric.largest))
     value = sum(float(part.weights @ np.array([one.value for one in part.measured.values])) for part in parts)
@@ -110,8 +112,18 @@ def normalised_of(
         interval=where_defined(lambda: _interval(parts, seed)) if paired else None,
         unit="fraction",
         direction="lower",
+        by_name=_ratios(shown, weights, clean_value),
         note=None if table.verified else f"divided by unverified figures of baseline {baseline.name}",
     )
+
+
+def _ratios(shown: Measured, weights: Floats, clean_value: float) -> dict[str, float]:
+    """Return the ratio of each condition name: the errors of its levels over the baseline's."""
+    sums: dict[str, float] = {}
+    for one, weight in zip(shown.values, weights.tolist(), strict=True):
+        name = one.condition.name
+        sums[name] = sums.get(name, 0.0) + weight * (one.value - clean_value)
+    return {name: rounded(len(sums) * total) for name, total in sums.items()}
 
 
 def check_aggregates(suite: Suite, data: DataRoot, baselines: Mapping[str, Baseline]) -> None:

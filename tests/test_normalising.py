@@ -100,6 +100,7 @@ def test_an_mce_is_the_mean_over_the_names_of_ratios_of_sums_over_the_levels() -
     })  # fmt: skip
     found = mce(part, baseline({"fog": (0.5, 0.75), "snow": (0.25, 0.25)}))
     assert found.value == pytest.approx(1.4, abs=1e-9)
+    assert found.by_name == pytest.approx({"fog": 0.8, "snow": 2.0}, abs=1e-9)
     assert (found.n, found.unit, found.direction, found.reason, found.note) == (
         4,
         "fraction",
@@ -156,6 +157,8 @@ def test_a_relative_mce_is_that_of_the_metric() -> None:
         clean=measured({("clean", 0): clean}),
     )
     assert found.value == pytest.approx(expected, abs=1e-9)
+    alone = {name: (sum(errors[name]) - 0.2) / (sum(table[name]) - 0.8) for name in table}
+    assert found.by_name == pytest.approx(alone, abs=1e-9)
     assert found.interval is not None
     assert found.interval.low < expected < found.interval.high
     assert found.interval.method == "paired percentile bootstrap, 2000 draws"

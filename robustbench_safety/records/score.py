@@ -55,6 +55,8 @@ class Score(Record):
     """Why there is no value."""
     worst: Name | None = Field(default=None, exclude_if=is_empty)
     """Name of the condition that the value is of, where it is that of the worst of several."""
+    by_name: dict[Name, float] = Field(default_factory=dict, exclude_if=is_empty)
+    """Ratio of each condition name, of which a mean of ratios is made: the corruption errors of an mCE."""
     note: str | None = Field(default=None, exclude_if=is_empty)
     """What a reader of the value must know: that it was divided by figures which nobody has verified."""
 
