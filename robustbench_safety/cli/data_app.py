@@ -124,6 +124,14 @@ def data_make(
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Folder of the clean images.")
     ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="CORRUPTION",
+            help="Make this corruption or sequence alone, beside what was made before; may be given again.",
+        ),
+    ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the corruptions.")] = 0,
     format: Annotated[  # noqa: A002  # the option's name
@@ -132,8 +140,14 @@ def data_make(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core when left out.")] = None,
 ) -> None:
-    """Write corruptions or sequences to disk, in the published layout. Run it again and it goes on."""
+    """Write corruptions or sequences to disk, in the published layout. Run it again and it goes on.
+
+    A shipped dataset wants all of its clean images. A few pictures of your own need a manifest
+    (`rbs data new`), and beside it one whose layout is generated; docs/datasets.md shows both.
+    """
     from robustbench_safety.cli.datasets import make
     from robustbench_safety.cli.options import data_root_of
 
-    make(name, data_root_of(data), out, source=source, seed=seed, format=format, workers=workers)
+    make(
+        name, data_root_of(data), out, source=source, conditions=conditions or (), seed=seed, format=format,
+        workers=workers)  # fmt: skip

@@ -14,11 +14,12 @@ from robustbench_safety.cli.screen import messages, screen, show_rows
 from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
 from robustbench_safety.data.describing.describe import describe
 from robustbench_safety.data.fetching.fetch import fetch_dataset
+from robustbench_safety.data.readers import wanted_paths
 from robustbench_safety.data.verifying.digest_files import write_digests
 from robustbench_safety.data.verifying.verify import verify_dataset
-from robustbench_safety.errors import UsageError
-from robustbench_safety.files import write_yaml, yaml_fields
-from robustbench_safety.records import Archive, GeneratedLayout
+from robustbench_safety.errors import DataError, UsageError
+from robustbench_safety.files import read_yaml, write_yaml, yaml_fields
+from robustbench_safety.records import Archive, BuiltinLayout, DatasetManifest, GeneratedLayout
 
 __all__ = ["fetch", "list_data", "make", "new", "show_dataset", "verify"]
 
@@ -45,7 +46,12 @@ def list_data(data: DataRoot) -> None:
 def show_dataset(name: str, data: DataRoot) -> None:
     """Print everything that the manifest says."""
     dataset = _opened(name, data)
-    show_rows(dataset.name, ("field", "value"), fields_in_words(dataset), longest=8000)
+    rows = fields_in_words(dataset)
+    layout = dataset.manifest.layout
+    if isinstance(layout, GeneratedLayout):
+        made = f"made on the fly from {layout.source}; `rbs data make {name} --out DIR` writes it to disk"
+        rows = [(field, made if field == "how to get it" else value) for field, value in rows]
+    show_rows(dataset.name, ("field", "value"), rows, longest=8000)
 
 
 def fetch(name: str, data: DataRoot) -> int:
@@ -177,6 +183,7 @@ def make(
     out: Path,
     *,
     source: Path | None = None,
+    conditions: Sequence[str] = (),
     seed: int = 0,
     format: Literal["npy", "jpeg", "mp4"] | None = None,  # noqa: A002  # what it is called in layouts
     workers: int | None = None,
@@ -187,16 +194,18 @@ def make(
     dataset = _opened(_generated_name(name, data), data)
     if source is not None:
         dataset = _made_from(dataset, source)
+    path = out.parent / f"{dataset.name}-files.yaml"
+    _refuse_other_folder(path, out)
     manifest = make_dataset(
         dataset,
         out,
-        name=f"{dataset.name}-files",
+        name=path.stem,
+        conditions=conditions,
         seed=seed,
         format=format,
         workers=workers,
         advance=_SaidCounts("images written"),
     )
-    path = out.parent / f"{manifest.name}.yaml"
     write_yaml(path, manifest)
     screen().print(f"wrote {out} and {path}", markup=False, soft_wrap=True)
     check = f"rbs data verify {path} --data {out.parent} --digests {out / DIGESTS}"
@@ -212,8 +221,22 @@ def _generated_name(name: str, data: DataRoot) -> str:
     return made if made in dataset_names(beside=data.beside) else name
 
 
+def _refuse_other_folder(path: Path, out: Path) -> None:
+    """Refuse to write over the manifest of images made into another folder: it would point to these."""
+    if not path.exists():
+        return
+    folder = read_yaml(path, DatasetManifest).folder
+    if folder != out.resolve().name:
+        raise UsageError(
+            f"--out {out}: {path} is the manifest of other images",
+            expected=f"OUT {out.parent / folder}, which it describes, or one in another folder",
+            found=out.name,
+            fix=f"name --out {out.parent / f'{out.name}-made' / out.name} for instance",
+        )
+
+
 def _made_from(dataset: Dataset, folder: Path) -> Dataset:
-    """Return the dataset with its clean images in ``folder``, or in the published folder below it."""
+    """Return the dataset with its clean images in ``folder``, or the published folder below or above it."""
     if not isinstance(dataset.manifest.layout, GeneratedLayout):
         raise UsageError(
             f"--from {folder}",
@@ -222,11 +245,37 @@ def _made_from(dataset: Dataset, folder: Path) -> Dataset:
         )
     if not folder.is_dir():
         raise UsageError(f"--from {folder}", expected="a folder", found="no such folder")
-    source = dataset.source().manifest
-    below = folder / source.folder
-    found = below if below.is_dir() else folder
+    source = dataset.source()
+    if isinstance(source.manifest.layout, BuiltinLayout):
+        raise UsageError(
+            f"--from {folder}",
+            expected="no folder: the package makes the clean images itself",
+            found=f"{dataset.name}, made from {source.name}",
+        )
+    wanted = wanted_paths(source.place(source.manifest.all_conditions()[0]), source.manifest.layout)
+    below = folder / source.manifest.folder
+    found = below if below.is_dir() else _folder_of(wanted, folder)
     root = replace(dataset.data, folders={**dataset.data.folders, source.name: found})
-    return replace(dataset, data=root)
+    dataset = replace(dataset, data=root)
+    source = dataset.source()
+    try:
+        source.check_presence(source.manifest.all_conditions()[0])
+    except DataError as error:
+        # The manifest's own advice is on getting it, and on another option.
+        holding = f"the folder that holds {' and '.join(wanted)}" if wanted else "the folder of its images"
+        fix = f"name with --from {holding}; `rbs data show {source.name}` says how to get it"
+        raise DataError(error.what, expected=error.expected, found=error.found, fix=fix) from error
+    return dataset
+
+
+def _folder_of(wanted: Sequence[str], folder: Path) -> Path:
+    """Return the folder below which all ``wanted`` paths lie: ``folder``, or one above it on their way."""
+    whole = folder.absolute()
+    for root in (whole, *whole.parents):
+        way = whole.relative_to(root).parts
+        if all((root / path).exists() and Path(path).parts[: len(way)] == way for path in wanted):
+            return root
+    return folder
 
 
 def _counted(n: int, what: str) -> str:

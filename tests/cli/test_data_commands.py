@@ -201,6 +201,78 @@ def test_generated_images_go_to_disk_and_are_scored_from_there(
     assert values[0] == values[1]
 
 
+def scans_to_corrupt(folder: Path) -> str:
+    """Write manifests of thirty scans below ``published/val``, and of a set made of them; return that."""
+    digit_folders(folder / "published" / "val")
+    common = "version: 1\ntitle: T\nlabel_space: digits\nsamples: 30\nlicence: own\ncitation: own\n"
+    (folder / "scans.yaml").write_text(
+        f"name: scans\nrole: clean\n{common}layout: {{type: image_folder, path: val}}\nfolder: scans\n"
+        "conditions: [{kind: clean, names: [clean], levels: [0]}]\n"
+    )
+    (folder / "mine.yaml").write_text(
+        f"name: mine\nrole: corruption\n{common}layout: {{type: generated, source: scans, variant: tiny}}\n"
+        "conditions: [{kind: corruption, names: [contrast, saturate], levels: [1]}]\n"
+    )
+    return "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    "source", ["published", "published/val", "published/val/", "published/val/../val", "absolute"]
+)
+def test_clean_images_are_taken_from_the_published_folder_or_from_the_one_above(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: str
+) -> None:
+    mine = scans_to_corrupt(tmp_path)
+    source = str(tmp_path / "published" / "val") if source == "absolute" else source
+    said(capsys, "data", "make", mine, "--from", source, "--name", "contrast", "--out", "made")
+    assert len(list((tmp_path / "made").rglob("*.JPEG"))) == 30
+
+
+def test_advice_on_the_folder_of_clean_images_is_one_sentence_on_that_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = scans_to_corrupt(tmp_path)
+    out = said(capsys, "data", "make", mine, "--from", "published/val/3", "--out", "made", code=2)
+    assert out.strip().endswith(
+        "; name with --from the folder that holds val; `rbs data show scans` says how to get it"
+    )
+    assert not Path("made").exists()
+
+
+def test_conditions_are_made_by_name_one_after_another(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = scans_to_corrupt(tmp_path)
+    for n, name in enumerate(("saturate", "contrast"), start=1):
+        said(capsys, "data", "make", mine, "--from", "published", "--name", name, "--out", "made")
+        check = ["--data", ".", "--digests", "made/SHA256SUMS"]
+        assert f"({n} condition" in said(capsys, "data", "verify", "mine-files.yaml", *check)
+
+
+def test_a_manifest_is_never_pointed_to_other_images(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = scans_to_corrupt(tmp_path)
+    make = ["data", "make", mine, "--from", "published", "--seed"]
+    said(capsys, *make, "0", "--out", "one")
+    before = Path("mine-files.yaml").read_bytes()
+    out = said(capsys, *make, "1", "--out", "two", code=2)
+    assert "mine-files.yaml is the manifest of other images; expected OUT one" in out
+    assert Path("mine-files.yaml").read_bytes() == before
+    assert not Path("two").exists()
+    said(capsys, *make, "0", "--out", "one")  # going on is no other folder
+    said(capsys, *make, "1", "--out", "two-made/two")  # as advised
+
+
+@pytest.mark.parametrize("name", ["digits-c", "imagenet-p-generated"])
+def test_how_to_get_what_is_made_on_the_fly_is_the_command_that_writes_it(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = " ".join(said(capsys, "data", "show", name).replace("│", " ").split())
+    source = {"digits-c": "digits"}.get(name, "imagenet-1k")
+    assert f"made on the fly from {source}; `rbs data make {name} --out DIR` writes it to disk" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -218,6 +290,8 @@ def test_generated_images_go_to_disk_and_are_scored_from_there(
         (["make", "cifar10-c", "--from", "absent", "--out", "x"], "--from absent; expected a folder"),
         (["make", "imagenet-c", "--from", ".", "--out", "x"], "dataset imagenet-1k is not in"),
         (["make", "cifar-10", "--from", ".", "--out", "x"], "made from another's images; found cifar-10"),
+        (["make", "digits-c", "--from", ".", "--out", "x"], "the package makes the clean images itself"),
+        (["make", "digits-c", "--name", "jpeg", "--out", "x"], "expected one like jpeg_compression"),
         (["make", "digits-c", "--format", "mp4", "--out", "x"], "expected npy or jpeg"),
         (["fetch", "digits"], "the package makes it"),
     ],
