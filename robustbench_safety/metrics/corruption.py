@@ -147,6 +147,8 @@ def relative_mean_corruption_error(
     ratios = []
     for name, levels in given.items():
         added = _sum_of(baseline, name, len(levels)) - len(levels) * baseline_clean
+        # Of equal sums rounding may leave 1e-16, which would divide into a large and meaningless number.
+        added = added if abs(added) > 1e-12 * len(levels) else 0.0
         ratios.append(
             (_sum(levels) - len(levels) * clean) / above_zero(added, f"what {name} adds to the baseline")
         )

@@ -247,3 +247,10 @@ def test_published_accuracies_give_the_published_mean_corruption_errors(shared: 
     normalised = 100 * mean_corruption_error(errors, baseline=baseline)
     plain = 100 * mean_corruption_error(errors, baseline=None)
     assert (round(normalised, 2), round(plain, 2)) == PUBLISHED[model]
+
+
+def test_what_rounding_leaves_of_nothing_is_not_divided_by() -> None:
+    # 0.6 + 0.7 + 0.8 is 3 * 0.7; in float64 the first is larger by 4e-16.
+    errors, baseline = {"fog": [0.5, 0.6, 0.7]}, {"fog": [0.6, 0.7, 0.8]}
+    with pytest.raises(UndefinedMetricError, match="what fog adds to the baseline cannot be divided by"):
+        relative_mean_corruption_error(errors, 0.1, baseline, 0.7)
