@@ -37,6 +37,9 @@ __all__ = ["check_aggregates", "condition_weights", "normalised_of"]
 
 Floats = NDArray[np.float64]
 
+#: What is left of a difference of equal sums, of fractions kept to ten digits or so.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
@@ -70,8 +73,9 @@ def normalised_of(
 
     Returns:
         A ratio: 1 is the baseline itself. Null, with the reason, where a cell is or where the baseline has no
-        number of this metric: nobody can have such a score, and it makes no row partial. The interval is that
-        of one weighted value for each source image, and is left out where conditions show different images.
+        number of this metric or is no worse under a condition than on clean images: nobody can have such a
+        score, and it makes no row partial. The interval is that of one weighted value for each source image,
+        and is left out where conditions show different images.
 
     Raises:
         FileFormatError: The baseline's table has not the conditions of the cell.
@@ -84,14 +88,14 @@ def normalised_of(
     shown = by_cell[cells[0].id]
     try:
         table, clean = _divided_by(aggregate, cells[0], baseline)
+        weights = condition_weights(
+            [value.condition for value in shown.values],
+            table,
+            clean_error=clean,
+            where=f"aggregate {aggregate.id}",
+        )
     except UndefinedMetricError as error:
         return null.model_copy(update={"reason": error.what})
-    weights = condition_weights(
-        [value.condition for value in shown.values],
-        table,
-        clean_error=clean,
-        where=f"aggregate {aggregate.id}",
-    )
     metric = metric_of(cells[0])
     assert not isinstance(metric, DetectionMetric)  # noqa: S101  # a suite refuses it
     parts = [_Part(measured=shown, weights=weights, largest=metric.largest)]
@@ -144,10 +148,10 @@ def check_aggregates(suite: Suite, data: DataRoot, baselines: Mapping[str, Basel
         cell, baseline = cells[aggregate.of[0]], baselines[aggregate.baseline]
         try:
             table, clean = _divided_by(aggregate, cell, baseline)
+            conditions = cell_conditions(cell, suite, data)
+            condition_weights(conditions, table, clean_error=clean, where=f"aggregate {aggregate.id}")
         except UndefinedMetricError:
             continue  # the record says it
-        conditions = cell_conditions(cell, suite, data)
-        condition_weights(conditions, table, clean_error=clean, where=f"aggregate {aggregate.id}")
 
 
 def _divided_by(aggregate: Aggregate, cell: Cell, baseline: Baseline) -> tuple[BaselineTable, float]:
@@ -179,6 +183,8 @@ def condition_weights(
 
     Raises:
         FileFormatError: The table lacks a name or a level, or some names have other levels than others.
+        UndefinedMetricError: The baseline is no worse under a condition than on clean images, which a network
+            measured on few images may well be.
     """
     levels: dict[str, list[int]] = {}
     for condition in conditions:
@@ -199,13 +205,13 @@ def condition_weights(
                 found=_listed(own),
                 fix="name the levels in the cell",
             )
-        total = sum(number - clean_error for number in _numbers(table.values[name], own, where, name))
-        if total <= 0:
-            raise FileFormatError(
-                f"{where}: the baseline does not get worse under {name}",
-                expected="a number above 0 to divide by",
-            )
-        totals[name] = total
+        totals[name] = sum(number - clean_error for number in _numbers(table.values[name], own, where, name))
+    if no_worse := [name for name, total in totals.items() if total <= _ROUNDING]:
+        raise UndefinedMetricError(
+            f"the baseline does not get worse under {', '.join(no_worse)}: nothing to divide by",
+            expected="a sum over its levels above that of its clean error",
+            fix="measure the baseline on more images",
+        )
     return np.array([1 / (len(totals) * totals[condition.name]) for condition in conditions])
 
 

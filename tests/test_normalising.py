@@ -164,6 +164,22 @@ def test_a_relative_mce_is_that_of_the_metric() -> None:
     assert found.interval.method == "paired percentile bootstrap, 2000 draws"
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_network_beside_its_own_numbers_has_a_relative_mce_of_1(levels: int) -> None:
+    # Whatever is divided by itself: with its numbers at each level, and with the mean of each name alone.
+    rows = drawn(80, ("fog", "snow", "frost"), levels)
+    clean = (np.arange(80) < 4).astype(float)
+    errors = {
+        name: tuple(float(rows[name, level].mean()) for level in range(1, levels + 1))
+        for name in ("fog", "snow", "frost")
+    }
+    for table in (errors, {name: (sum(each) / levels,) for name, each in errors.items()}):
+        own = baseline(table, clean_error=0.05)
+        found = mce(measured(rows), own, aggregate=RELATIVE, clean=measured({("clean", 0): clean}))
+        assert found.value == pytest.approx(1, abs=1e-9)
+        assert found.by_name == pytest.approx(dict.fromkeys(errors, 1.0), abs=1e-9)
+
+
 # ------------------------------------------------------------------------------------------ intervals
 
 
@@ -243,6 +259,21 @@ def test_a_relative_error_needs_the_baseline_s_clean_error() -> None:
     assert found.reason == "baseline small has no clean_error"
 
 
+@pytest.mark.parametrize("clean_error", [0.5, 0.6, 0.5 - 1e-12])
+def test_a_baseline_no_worse_under_a_condition_than_on_clean_images_makes_the_relative_error_null(
+    clean_error: float,
+) -> None:
+    # fog adds (0.4 + 0.6) - 2 * 0.5 = 0 to its error, or takes 0.2 from it; snow adds 0.8 or 0.6.
+    # What rounding leaves of nothing is nothing.
+    part = measured({("fog", 1): [1, 1], ("fog", 2): [1, 1], ("snow", 1): [1, 0], ("snow", 2): [1, 1]})
+    clean = measured({("clean", 0): [1, 0]})
+    own = baseline({"fog": (0.4, 0.6), "snow": (0.9, 0.9)}, clean_error=clean_error)
+    found = mce(part, own, aggregate=RELATIVE, clean=clean)
+    assert (found.value, found.interval, found.n) == (None, None, 0)
+    assert found.reason == ("the baseline does not get worse under fog: nothing to divide by")
+    assert mce(part, own).value is not None
+
+
 def test_a_cell_that_was_not_measured_makes_it_null_with_the_cell_s_reason() -> None:
     divided_by = baseline({"fog": (0.5,)}, clean_error=0.1)
     assert mce(Measured(reason="no predictions"), divided_by).reason == "no predictions"
@@ -276,7 +307,6 @@ def test_a_cell_that_was_not_measured_makes_it_null_with_the_cell_s_reason() -> 
             0.0,
             "mce: condition snow has other levels than fog; expected 1; found 1, 2; name the levels",
         ),
-        ([("fog", 1)], {"fog": (0.5,)}, 0.5, "mce: the baseline does not get worse under fog"),
     ],
 )
 def test_a_baseline_that_does_not_fit_the_cell_is_refused(

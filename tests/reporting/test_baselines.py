@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError, UsageError
 from robustbench_safety.evaluation import Evaluation, rescore, score
 from robustbench_safety.files import digest_of, read_yaml, write_json
+from robustbench_safety.normalising import check_aggregates
 from robustbench_safety.records import Baseline, BaselineTable
 from robustbench_safety.reporting.baselines import measured_baselines
 from robustbench_safety.suites import load_suite, suite_digest
@@ -122,12 +122,15 @@ def test_the_record_says_which_baselines_were_used(folder: Path, reference: Eval
 
 def test_a_network_beside_its_own_numbers_scores_1(folder: Path, reference: Evaluation) -> None:
     own = measured(folder, reference)
-    # On sixty images this network is no worse under noise than on clean ones: nothing to divide by.
-    of_c = own[0].read_text()
-    own[0].write_text(re.sub(r"clean_error: .*", "clean_error: 0.01", of_c))
     record = rescore(reference.run_folder, suite=folder / "divided.yaml", baseline=own).record
     for name in ("mce", "mfr", "mt5d"):
         assert record.scores[name].value == pytest.approx(1, abs=1e-8), name
+    # On sixty images this network is no worse under noise than on clean ones.
+    assert record.scores["relative_mce"].value is None
+    assert record.scores["relative_mce"].reason == (
+        "the baseline does not get worse under impulse_noise: nothing to divide by"
+    )
+    assert record.partial_because == reference.record.partial_because
     assert record.suite.digest != reference.record.suite.digest
     assert set(record.baselines) == {"small-c", "small-p"}
     assert record.baselines != reference.record.baselines
@@ -189,6 +192,16 @@ def test_a_baseline_without_a_condition_of_the_cell_is_refused_before_anything_i
             "python:tests.golden.tiny:build", suite=folder / "divided.yaml", predictions=tmp_path / "p",
             baseline=short)  # fmt: skip
     assert not (tmp_path / "p").exists()
+
+
+def test_a_baseline_no_worse_under_a_condition_is_refused_neither_before_a_run_nor_after(
+    folder: Path, reference: Evaluation
+) -> None:
+    suite, root = load_suite(folder / "divided.yaml"), DataRoot(root=folder, beside=folder)
+    used = {name: read_yaml(path, Baseline) for path in measured(folder, reference) for name in [path.stem]}
+    check_aggregates(suite, root, used)
+    perfect = used["small-c"].model_copy(update={"clean_error": 1.0})
+    check_aggregates(suite, root, {**used, "small-c": perfect})
 
 
 def test_a_record_of_another_suite_or_without_mistakes_makes_no_baseline(
