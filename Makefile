@@ -35,7 +35,8 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, t
 	for f in digits_plain digits_augmented; do \
 	  cmp build/demo/$$f.safetensors robustbench_safety/demo/$$f.safetensors || exit 1; done
 	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py \
-	  tests/submitted/test_published_models.py
+	  tests/submitted/test_published_models.py tests/metrics/test_published_calibration.py \
+	  tests/metrics/test_calibration_intervals.py
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build

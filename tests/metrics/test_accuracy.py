@@ -26,6 +26,9 @@ def _golden_answers() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 def test_all_selective_measures_match_the_golden_answers() -> None:
     answers = _golden_answers()
+    confidence, correct = answers
+    assert error_rate(correct.astype(int), np.ones(1050, dtype=int)) == 0.5
+    assert confidence.mean() == pytest.approx(0.4998759, abs=5e-8)
     assert aurra(*answers) == pytest.approx(0.7512125384, abs=5e-11)
     assert aurc(*answers) == pytest.approx(0.2487874616, abs=5e-11)
     assert excess_aurc(*answers) == pytest.approx(0.0953610519, abs=5e-11)

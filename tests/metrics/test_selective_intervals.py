@@ -74,7 +74,10 @@ def test_the_interval_is_that_of_whole_resamples(name: SelectiveStatistic) -> No
 def test_the_interval_covers_the_true_value(name: SelectiveStatistic) -> None:
     rng = np.random.default_rng(0)
     made = [selective_interval(*_answers(rng, 2000), statistic=name, seed=r, draws=300) for r in range(400)]
-    assert sum(one.low <= _truth(name) <= one.high for one in made) / 400 >= 0.92
+    # The 2.5 % point of 300 draws, interpolated, lies 8.5 from the end of 301: it leaves out 2.8 %, so that
+    # 94.4 % is aimed at. Over 4,000 other samples, normal intervals as narrow covered 93.9 to 94.4 %. The
+    # share of 400 has a standard error of 1.2 %; three of them about 94 % are 90.4 and 97.6 %.
+    assert 0.904 <= sum(one.low <= _truth(name) <= one.high for one in made) / 400 <= 0.976
 
 
 @pytest.mark.parametrize("name", STATISTICS)
