@@ -98,13 +98,14 @@ class UnknownNameError(RobustbenchSafetyError):
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:
-    """Return the names that begin with ``name`` or hold it, then those that are spelt like it."""
+    """Return the names that begin with ``name``, those spelt like it, then those that hold it."""
     holding: list[str] = []
     if len(name) >= _PART:
         holding = [entry for entry in known if name in entry]
-        holding.sort(key=lambda entry: (not entry.startswith(name), len(entry), entry))
+        holding.sort(key=lambda entry: (len(entry), entry))
+    begun = [entry for entry in holding if entry.startswith(name)]
     alike = difflib.get_close_matches(name, known, n=_NEAR, cutoff=0.5)
-    return list(dict.fromkeys([*holding, *alike]))[:_NEAR]
+    return list(dict.fromkeys([*begun, *alike, *holding]))[:_NEAR]
 
 
 class FileFormatError(RobustbenchSafetyError):

@@ -66,6 +66,10 @@ def test_a_part_of_a_name_is_near_it_and_its_beginning_nearer() -> None:
     assert UnknownNameError.among("corruption", "blur", names).expected == (
         "one like blurred_and_turned_upside_down, motion_blur"
     )
+    assert UnknownNameError.among("corruption", "upside", names).expected.startswith("one like blurred_and_")
+    # Another spelling goes before a longer name that happens to hold what was typed.
+    longer = ["cifar-10", "openood-cifar10-tin"]
+    assert UnknownNameError.among("dataset", "cifar10", longer).expected.startswith("one like cifar-10, ")
     # Two letters are in too many names to say anything.
     assert UnknownNameError.among("corruption", "el", names).expected.startswith("one of ")
 
