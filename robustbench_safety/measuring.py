@@ -68,6 +68,7 @@ class Measuring:
             for cell in suite.cells
             if cell.in_distribution and cell.detector
         }
+        self._in_columns = _detectors_in_columns(suite)
         self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
         self._temperatures = Temperatures(suite.cells, self._tuned_on)
         self._datasets: dict[str, Dataset] = {}
@@ -149,7 +150,12 @@ class Measuring:
                     self._say(cell, f"{cell.metric} is undefined on {path}: {error}")
             return
         self.scores_in[dataset, detector, subset] = scores
-        self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
+        self._pair(predictions, detector, subset, scores)
+
+    def _pair(self, predictions: Predictions, detector: str, subset: str | None, scores: Floats) -> None:
+        """Keep scores that columns rest on; those of all detectors would take the companion beyond 1 MB."""
+        if detector in self._in_columns:
+            self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
 
     def _ood_scores(self, detector: str, subset: str | None, predictions: Predictions) -> Floats:
         if detector in NEED_LOGITS and self._run.info.model.outputs == "probabilities":
@@ -224,7 +230,7 @@ class Measuring:
             return  # _fail or _score_in has said why
         scores_out = self._ood_scores(cell.detector, cell.subset, predictions)
         measured.scores_out.append(scores_out)
-        self.companion.add_scores(predictions, _scores_name(cell.detector, cell.subset), scores_out)
+        self._pair(predictions, cell.detector, cell.subset, scores_out)
         measured.values.append(
             ConditionScore(
                 condition=condition,
@@ -241,6 +247,12 @@ class Measuring:
             return None
         space = load_label_space(self._suite.label_space, beside=self._data.beside)
         return subset_columns(load_subset(subset, beside=self._data.beside), space)
+
+
+def _detectors_in_columns(suite: Suite) -> set[str]:
+    ids = set(suite.columns)
+    ids |= {name for aggregate in suite.aggregates if aggregate.id in ids for name in aggregate.of}
+    return {cell.detector for cell in suite.cells if cell.detector and cell.id in ids}
 
 
 def _scores_name(detector: str, subset: str | None) -> str:
