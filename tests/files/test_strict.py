@@ -153,7 +153,7 @@ def test_a_wrong_manifest_is_told_by_line_field_expected_and_found(
         (
             "{id: error, dataset: digits",
             "{id: error, conditions: 5, dataset: digits",
-            ", line 7: cells.0.conditions is wrong; expected 'all' or a valid array; found 5",
+            ", line 7: cells.0.conditions is wrong; expected 'all' or 'headline' or a valid array; found 5",
         ),
         (
             "{id: error, dataset: digits",
