@@ -41,7 +41,7 @@ from robustbench_safety.metrics.corruption import (
     relative_mean_corruption_error,
     worst_corruption,
 )
-from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr
+from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr, fpr_at_tpr_hendrycks
 from robustbench_safety.metrics.detection_intervals import aupr_interval, auroc_interval, fpr_interval
 from robustbench_safety.metrics.differences import independent_difference
 from robustbench_safety.metrics.intervals import (
@@ -66,6 +66,12 @@ from robustbench_safety.metrics.reliability import (
     reliability_bins,
     soft_f1_score,
 )
+from robustbench_safety.metrics.selective import (
+    accuracy_at_coverage,
+    augrc,
+    prediction_rejection_ratio,
+    unknown_aurc,
+)
 from robustbench_safety.metrics.selective_intervals import selective_interval
 from robustbench_safety.metrics.temperature import (
     CrossFittedTemperatures,
@@ -81,6 +87,8 @@ __all__ = [
     "ReliabilityBins",
     "RiskCoverageCurve",
     "WorstCorruption",
+    "accuracy_at_coverage",
+    "augrc",
     "aupr_in",
     "aupr_interval",
     "aupr_out",
@@ -103,6 +111,7 @@ __all__ = [
     "flip_rate",
     "flips_per_clip",
     "fpr_at_tpr",
+    "fpr_at_tpr_hendrycks",
     "fpr_interval",
     "independent_difference",
     "maximum_calibration_error",
@@ -116,6 +125,7 @@ __all__ = [
     "negative_log_likelihood",
     "paired_auroc_difference",
     "paired_difference",
+    "prediction_rejection_ratio",
     "relative_mean_corruption_error",
     "reliability_bins",
     "risk_coverage_curve",
@@ -131,6 +141,7 @@ __all__ = [
     "top5_distances_per_clip",
     "top_k_error",
     "two_sample_bootstrap_interval",
+    "unknown_aurc",
     "wilson_interval",
     "worst_corruption",
     "zipf_distance",

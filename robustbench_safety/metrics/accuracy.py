@@ -255,13 +255,7 @@ def error_detection_auroc(confidence: FloatArray, correct: FloatArray | NDArray[
         >>> error_detection_auroc(np.array([0.9, 0.8, 0.6]), np.array([1, 0, 1]))  # 1 of 2 pairs in order
         0.5
     """
-    conf, right = confidence_and_correct(confidence, correct)
-    if right.min() == right.max():
-        raise UndefinedMetricError(
-            "correct holds one class only",
-            expected="right and wrong answers",
-            found="only right answers" if right[0] else "only wrong answers",
-        )
+    conf, right = right_and_wrong(confidence, correct)
     return auroc(-conf[right == 1], -conf[right == 0])
 
 
@@ -310,7 +304,27 @@ def risk_coverage_curve(
     )
 
 
+def right_and_wrong(
+    confidence: FloatArray, correct: FloatArray | NDArray[np.bool_]
+) -> tuple[FloatArray, FloatArray]:
+    """Return both, checked; refuse answers of one kind only, which cannot be told apart."""
+    conf, right = confidence_and_correct(confidence, correct)
+    if right.min() == right.max():
+        raise UndefinedMetricError(
+            "correct holds one class only",
+            expected="right and wrong answers",
+            found="only right answers" if right[0] else "only wrong answers",
+        )
+    return conf, right
+
+
+def errors_kept(confidence: FloatArray, correct: FloatArray | NDArray[np.bool_]) -> FloatArray:
+    """Return how many of the k most confident images are wrong, for k = 1..N; ties count in expectation."""
+    _, right = by_confidence(*confidence_and_correct(confidence, correct))
+    return np.cumsum(1.0 - right[::-1])
+
+
 def _risks(confidence: FloatArray, correct: FloatArray | NDArray[np.bool_]) -> FloatArray:
     """Return the error rate among the k most confident images, for k = 1..N."""
-    _, right = by_confidence(*confidence_and_correct(confidence, correct))
-    return np.cumsum(1.0 - right[::-1]) / np.arange(1, len(right) + 1)
+    wrong = errors_kept(confidence, correct)
+    return wrong / np.arange(1, len(wrong) + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from robustbench_safety.metrics.checks import FloatArray, fraction_option, scores
 from robustbench_safety.metrics.ranking import RocCounts, roc_counts
 
-__all__ = ["aupr_in", "aupr_out", "auroc", "fpr_at_tpr"]
+__all__ = ["aupr_in", "aupr_out", "auroc", "fpr_at_tpr", "fpr_at_tpr_hendrycks"]
 
 
 def auroc(scores_in: FloatArray, scores_out: FloatArray) -> float:
@@ -129,8 +129,8 @@ def fpr_at_tpr(scores_in: FloatArray, scores_out: FloatArray, *, tpr: float = 0.
 
     Conventions:
         As OpenOOD. Hendrycks' code takes the threshold whose recall is nearest to the target, above or
-        below it, and of equal recalls the one with most false positives. ODIN and others call ID the
-        positive class: that is a third number.
+        below it: :func:`fpr_at_tpr_hendrycks`. ODIN and others call ID the positive class: that is a third
+        number.
 
     Source:
         Hendrycks, Mazeika and Dietterich, Deep Anomaly Detection with Outlier Exposure, section 4.1 (FPR95),
@@ -142,6 +142,46 @@ def fpr_at_tpr(scores_in: FloatArray, scores_out: FloatArray, *, tpr: float = 0.
     """
     fraction_option(tpr, "tpr", one_allowed=True)
     return float(false_positive_rate(roc_counts(*scores(scores_in, scores_out)), tpr=tpr))
+
+
+def fpr_at_tpr_hendrycks(scores_in: FloatArray, scores_out: FloatArray, *, tpr: float = 0.95) -> float:
+    """Measure the share of ID images rejected where about the wanted share of OOD is caught. Lower is better.
+
+    Args:
+        scores_in: OOD scores of the ID images, any real unit, [N].
+        scores_out: OOD scores of the OOD images, same unit, [M].
+        tpr: Share of OOD images to catch, a fraction in (0, 1].
+
+    Returns:
+        Fraction in [0, 1], taken at the threshold whose TPR is nearest to ``tpr``, be it above or below.
+
+    Raises:
+        UndefinedMetricError: Either group is empty, or a score is NaN or infinite.
+        UsageError: ``tpr`` is outside (0, 1].
+
+    Conventions:
+        As the code of OE. Thresholds are the distinct scores. Of equal TPRs the lowest threshold counts,
+        which has most false positives; but of a TPR of 1 the highest, as the code cuts off all below it.
+        Of TPRs as near on either side the higher one counts, by the rounding of float64: 0.9 is a little
+        nearer to 0.95 than 1 is.
+
+    Source:
+        Hendrycks, Mazeika and Dietterich, Deep Anomaly Detection with Outlier Exposure, section 4.1 (FPR95),
+        ICLR 2019, and its code.
+
+    Example:
+        >>> scores_in, scores_out = np.array([1.0, 2.0, 5.0]), np.array([0.0, 3.0, 4.0, 6.0])
+        >>> fpr_at_tpr_hendrycks(scores_in, scores_out, tpr=0.8)  # TPR 3/4 lasts down to score 1
+        1.0
+        >>> fpr_at_tpr_hendrycks(scores_in, scores_out, tpr=0.6)  # TPR 2/4 at score 4
+        0.3333333333333333
+    """
+    fraction_option(tpr, "tpr", one_allowed=True)
+    counts = roc_counts(*scores(scores_in, scores_out))
+    all_caught = int(np.argmax(counts.true_positives == counts.n_out))
+    rising = slice(all_caught, None, -1)
+    nearest = np.argmin(np.abs(counts.true_positives[rising] / counts.n_out - tpr))
+    return float(counts.false_positives[rising][nearest]) / counts.n_in
 
 
 def area_under_roc(counts: RocCounts) -> float:

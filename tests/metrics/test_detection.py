@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from robustbench_safety.errors import UsageError
-from robustbench_safety.metrics import aupr_in, aupr_out, auroc, fpr_at_tpr
+from robustbench_safety.metrics import aupr_in, aupr_out, auroc, fpr_at_tpr, fpr_at_tpr_hendrycks
 
 Scores = NDArray[np.float64]
 
@@ -28,6 +30,19 @@ def _random_scores(seed: int) -> tuple[Scores, Scores]:
 def _labelled(scores_in: Scores, scores_out: Scores) -> tuple[NDArray[np.int64], Scores]:
     labels = np.repeat([0, 1], [len(scores_in), len(scores_out)])
     return labels, np.concatenate([scores_in, scores_out])
+
+
+def _published_fpr(scores_in: list[float], scores_out: list[float], tpr: float) -> float:
+    """Scan every threshold by counting, as the published rule is told in words."""
+    best, best_distance, last_recall = 0.0, 2.0, 2.0
+    for threshold in sorted({*scores_in, *scores_out}):  # from high recall to low
+        recall = sum(score >= threshold for score in scores_out) / len(scores_out)
+        false_positives = sum(score >= threshold for score in scores_in) / len(scores_in)
+        # At full recall each higher threshold takes the place of the one below; else the lowest stays.
+        if abs(recall - tpr) < best_distance or recall == last_recall == 1:
+            best, best_distance = false_positives, abs(recall - tpr)
+        last_recall = recall
+    return best
 
 
 def test_all_detection_measures_match_the_golden_scores() -> None:
@@ -113,3 +128,50 @@ def test_a_base_rate_outside_the_open_interval_is_refused(rate: float) -> None:
 def test_a_target_rate_of_zero_is_refused() -> None:
     with pytest.raises(UsageError, match="tpr cannot be used"):
         fpr_at_tpr(np.array([0.0]), np.array([1.0]), tpr=0.0)
+
+
+def test_the_published_fpr_is_taken_where_the_recall_is_nearest() -> None:
+    # OOD 9, 7, 5, 3 and ID 8, 6, 4, 2. From high recall to low: 4/4 at 3 (8, 6, 4 lie above), 3/4 at 4 and
+    # at 5 (three and two), 2/4 at 6 and at 7 (two and one), 1/4 at 8 and at 9 (one and none).
+    scores_in, scores_out = np.array([8.0, 6.0, 4.0, 2.0]), np.array([9.0, 7.0, 5.0, 3.0])
+    found = [fpr_at_tpr_hendrycks(scores_in, scores_out, tpr=tpr) for tpr in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
+    assert found == [1 / 4, 1 / 4, 2 / 4, 3 / 4, 3 / 4, 3 / 4]
+    # Ours asks for at least 0.6, and takes the highest threshold that catches 3/4.
+    assert fpr_at_tpr(scores_in, scores_out, tpr=0.6) == 2 / 4
+
+
+def test_the_published_fpr_takes_the_higher_of_two_recalls_as_near() -> None:
+    # Recalls 1, 3/4, 2/4 and 1/4, all exact: 0.625 is as far from 3/4 as from 2/4.
+    scores_in, scores_out = np.array([2.5, 0.0]), np.array([4.0, 3.0, 2.0, 1.0])
+    assert fpr_at_tpr_hendrycks(scores_in, scores_out, tpr=0.625) == 1 / 2
+
+
+def test_the_published_fpr_at_full_recall_stops_where_the_last_ood_image_is_caught() -> None:
+    # All OOD images are caught at 2 with no ID image above it; the thresholds 1 and 0 would give 1/2 and 1.
+    assert fpr_at_tpr_hendrycks(np.array([0.0, 1.0]), np.array([2.0, 3.0])) == 0.0
+    assert fpr_at_tpr_hendrycks(np.array([0.0, 1.0]), np.array([1.0, 1.0]), tpr=0.1) == 1 / 2
+
+
+@pytest.mark.parametrize("tpr", [0.05, 0.5, 0.8, 0.95, 1.0])
+def test_the_published_fpr_of_the_golden_scores_agrees_with_counting(tpr: float) -> None:
+    scores_in, scores_out = _golden_scores()
+    expected = _published_fpr(scores_in.tolist(), scores_out.tolist(), tpr)
+    assert fpr_at_tpr_hendrycks(scores_in, scores_out, tpr=tpr) == pytest.approx(expected, abs=1e-15)
+
+
+@given(
+    scores_in=st.lists(st.integers(0, 8).map(float), min_size=1, max_size=12),
+    scores_out=st.lists(st.integers(0, 8).map(float), min_size=1, max_size=12),
+    tpr=st.sampled_from([0.1, 0.5, 0.625, 0.75, 0.8, 0.95, 1.0]),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_the_published_fpr_agrees_with_counting(
+    scores_in: list[float], scores_out: list[float], tpr: float
+) -> None:
+    found = fpr_at_tpr_hendrycks(np.array(scores_in), np.array(scores_out), tpr=tpr)
+    assert found == pytest.approx(_published_fpr(scores_in, scores_out, tpr), abs=1e-15)
+
+
+def test_a_target_rate_of_zero_is_refused_by_the_published_fpr_too() -> None:
+    with pytest.raises(UsageError, match="tpr cannot be used"):
+        fpr_at_tpr_hendrycks(np.array([0.0]), np.array([1.0]), tpr=0.0)

@@ -55,6 +55,12 @@ def mixed_answers(draw: st.DrawFn) -> Arrays:
 
 
 @st.composite
+def known_and_unknown(draw: st.DrawFn) -> Arrays:
+    """Draw confidence beside correctness of in-distribution [N, 2], and confidence of other images [M]."""
+    return np.stack(draw(answers()), axis=1), draw(answers())[0]
+
+
+@st.composite
 def scores(draw: st.DrawFn, at_least: int = 1) -> Arrays:
     """Draw scores of in-distribution [N] and out-of-distribution images [M]."""
     values = st.lists(st.integers(-5, 5).map(float) | st.floats(-1e6, 1e6), min_size=at_least, max_size=20)
@@ -231,6 +237,31 @@ ROWS: dict[str, Row] = {
         perfect=(SORTED_RIGHT, 1.0),
         worst=(SORTED_WRONG, 0.0),
     ),
+    # All wrong: 1/20, 2/20, ... 20/20 answered, on average 21/40.
+    "augrc": Row(
+        metric=metrics.augrc, inputs=answers(), perfect=(SURE_AND_RIGHT, 0.0), worst=(SURE_AND_WRONG, 21 / 40)
+    ),
+    "prediction_rejection_ratio": Row(
+        metric=metrics.prediction_rejection_ratio,
+        inputs=mixed_answers(),
+        low=-1.0,
+        perfect=(SORTED_RIGHT, 1.0),
+        worst=(SORTED_WRONG, -1.0),
+    ),
+    "accuracy_at_coverage": Row(
+        metric=partial(metrics.accuracy_at_coverage, coverage=0.5),
+        inputs=answers(),
+        perfect=(SORTED_RIGHT, 1.0),
+        worst=(SORTED_WRONG, 0.0),
+    ),
+    # Confidence and correctness of the ID images travel as one table. The best is to answer the unknown last.
+    "unknown_aurc": Row(
+        metric=lambda inside, out: metrics.unknown_aurc(inside[:, 0], inside[:, 1], out),
+        inputs=known_and_unknown(),
+        apart=True,
+        perfect=((A([[0.9, 1.0]]), A([0.1])), 0.25),
+        worst=((A([[0.9, 0.0], [0.2, 0.0]]), A([0.1])), 1.0),
+    ),
     "rms_calibration_error": _binned(metrics.rms_calibration_error),
     "mean_absolute_calibration_error": _binned(metrics.mean_absolute_calibration_error),
     "maximum_calibration_error": _binned(metrics.maximum_calibration_error),
@@ -362,6 +393,13 @@ ROWS: dict[str, Row] = {
     ),
     "fpr_at_tpr": Row(
         metric=metrics.fpr_at_tpr, inputs=scores(), apart=True, perfect=(APART, 0.0), worst=(EXCHANGED, 1.0)
+    ),
+    "fpr_at_tpr_hendrycks": Row(
+        metric=metrics.fpr_at_tpr_hendrycks,
+        inputs=scores(),
+        apart=True,
+        perfect=(APART, 0.0),
+        worst=(EXCHANGED, 1.0),
     ),
 }
 
@@ -504,7 +542,7 @@ def test_every_public_name_exists_and_is_documented_in_full() -> None:
 def test_what_comes_after_the_data_is_keyword_only() -> None:
     data = {"confidence", "correct", "predicted", "labels", "ranked", "probabilities", "logits", "statistic"}
     data |= {"scores_in", "scores_out", "values", "values_a", "values_b", "n_events", "n", "right", "shares"}
-    data |= {"sample_ids"}
+    data |= {"sample_ids", "confidence_in", "correct_in", "confidence_out"}
     data |= {
         "errors",
         "baseline_errors",
