@@ -73,6 +73,14 @@ from robustbench_safety.metrics.selective import (
     unknown_aurc,
 )
 from robustbench_safety.metrics.selective_intervals import selective_interval
+from robustbench_safety.metrics.shift import (
+    AccuracyBand,
+    AccuracyLine,
+    accuracy_line_band,
+    effective_robustness,
+    fit_accuracy_line,
+    relative_robustness,
+)
 from robustbench_safety.metrics.temperature import (
     CrossFittedTemperatures,
     cross_fit_temperatures,
@@ -81,6 +89,8 @@ from robustbench_safety.metrics.temperature import (
 )
 
 __all__ = [
+    "AccuracyBand",
+    "AccuracyLine",
     "CrossFittedTemperatures",
     "Interval",
     "PairedDifference",
@@ -88,6 +98,7 @@ __all__ = [
     "RiskCoverageCurve",
     "WorstCorruption",
     "accuracy_at_coverage",
+    "accuracy_line_band",
     "augrc",
     "aupr_in",
     "aupr_interval",
@@ -103,10 +114,12 @@ __all__ = [
     "cross_entropies",
     "cross_fit_temperatures",
     "ece_interval",
+    "effective_robustness",
     "error_detection_auroc",
     "error_rate",
     "excess_aurc",
     "expected_calibration_error",
+    "fit_accuracy_line",
     "fit_temperature",
     "flip_rate",
     "flips_per_clip",
@@ -127,6 +140,7 @@ __all__ = [
     "paired_difference",
     "prediction_rejection_ratio",
     "relative_mean_corruption_error",
+    "relative_robustness",
     "reliability_bins",
     "risk_coverage_curve",
     "rms_calibration_error",

@@ -145,6 +145,16 @@ def errors(draw: st.DrawFn, *, severities: bool = True, columns: int = 2) -> Arr
 
 
 @st.composite
+def accuracies(draw: st.DrawFn) -> Arrays:
+    """Draw clean and shifted accuracies [M] of models, not all equally accurate."""
+    n = draw(st.integers(2, 20))
+    inside = st.integers(1, 19).map(lambda i: i / 20) | st.floats(1e-6, 1 - 1e-6)
+    clean = draw(st.lists(inside, min_size=n, max_size=n))
+    clean[0] = 0.97 if clean[1] < 0.5 else 0.03
+    return np.array(clean), np.array(draw(st.lists(inside, min_size=n, max_size=n)))
+
+
+@st.composite
 def values(draw: st.DrawFn, columns: int = 1) -> Arrays:
     """Draw one value a unit [N] for each of one or two models."""
     n = draw(st.integers(1, 20))
@@ -381,6 +391,13 @@ ROWS: dict[str, Row] = {
         perfect=((A([[[1, 0], [1, 0]]]),), 0.0),
         worst=((A([[[1, 0], [0, 1]]]),), 0.75),
     ),
+    # Of a model that gets every shifted image right: against a line that expects nothing, or everything.
+    "effective_robustness": Row(
+        metric=lambda c, s: metrics.effective_robustness(0.5, 1.0, metrics.fit_accuracy_line(c, s)),
+        inputs=accuracies(),
+        perfect=((A([0.4, 0.6]), A([1e-16, 1e-15])), 1.0),
+        worst=((A([0.4, 0.6]), A([1 - 1e-14, 1 - 1e-15])), 0.0),
+    ),
     "auroc": Row(
         metric=metrics.auroc, inputs=scores(), apart=True, perfect=(APART, 1.0), worst=(EXCHANGED, 0.0)
     ),
@@ -478,6 +495,13 @@ CURVES: dict[str, Drawn] = {
         make=lambda table: metrics.worst_corruption({str(row.tolist()): row for row in table}),
         inputs=errors(columns=1),
     ),
+    "fit_accuracy_line": Drawn(make=metrics.fit_accuracy_line, inputs=accuracies()),
+    "fit_accuracy_line, probit": Drawn(
+        make=partial(metrics.fit_accuracy_line, axis="probit"), inputs=accuracies()
+    ),
+    "accuracy_line_band": Drawn(
+        make=partial(metrics.accuracy_line_band, at=[0.1, 0.7], seed=3, draws=100), inputs=accuracies()
+    ),
     "cross_entropies": Drawn(
         make=lambda logits, shares: sorted(metrics.cross_entropies(logits, shares).tolist()),
         inputs=opinions(),
@@ -494,10 +518,22 @@ PAIRED_GROUPS = {"paired_auroc_difference"}
 #: Takes ids; ``tests/metrics/test_temperature.py`` shows that the order does not matter.
 CROSS_FITTED = {"cross_fit_temperatures"}
 
+#: Takes two numbers; ``tests/metrics/test_shift.py`` works it by hand.
+OF_NUMBERS = {"relative_robustness"}
+
 #: What comes after a comma says with which options a function is in a row once more.
 EVERYTHING = {
     name.partition(",")[0]
-    for name in (*ROWS, *INTERVALS, *CURVES, *COUNT_INTERVALS, *DIFFERENCES, *PAIRED_GROUPS, *CROSS_FITTED)
+    for name in (
+        *ROWS,
+        *INTERVALS,
+        *CURVES,
+        *COUNT_INTERVALS,
+        *DIFFERENCES,
+        *PAIRED_GROUPS,
+        *CROSS_FITTED,
+        *OF_NUMBERS,
+    )
 }
 
 
@@ -552,6 +588,7 @@ def test_what_comes_after_the_data_is_keyword_only() -> None:
         "rates",
         "distances",
     }
+    data |= {"clean", "shifted", "clean_accuracy", "shifted_accuracy", "shifted_accuracy_before", "line"}
     data |= {"value_a", "interval_a", "value_b", "interval_b"}
     data |= {"scores_in_a", "scores_out_a", "scores_in_b", "scores_out_b"}
     for name in EVERYTHING:
