@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "robustbench_safety"
 #: From the ground up; a module may import from its own layer and from those before it.
 LAYERS = (
     ("errors", "records"),
-    ("files", "baselines", "labels", "streams"),
+    ("files", "accuracies", "baselines", "labels", "streams"),
     ("data", "corruptions"),
     ("models",),
     ("attacks",),
@@ -48,6 +48,7 @@ ALLOWED_OUTSIDE = {
     "errors": set(),
     "records": {"pydantic"},
     "files": {"pydantic", "yaml"},
+    "accuracies": set(),
     "baselines": set(),
     "labels": {"numpy"},
     "streams": {"numpy"},

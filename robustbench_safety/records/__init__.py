@@ -1,5 +1,6 @@
 """The frozen types that everything else passes around. They import nothing of this package but each other."""
 
+from robustbench_safety.records.accuracies import AccuracyShift, AccuracyTable
 from robustbench_safety.records.base import Digest, Name, Record, RelativePath
 from robustbench_safety.records.baseline import Baseline, BaselineGap, BaselineMetric, BaselineTable
 from robustbench_safety.records.dataset import (
@@ -61,6 +62,8 @@ from robustbench_safety.records.score import (
 from robustbench_safety.records.suite import Aggregate, Attack, Cell, Suite, pixel_fraction
 
 __all__ = [
+    "AccuracyShift",
+    "AccuracyTable",
     "Aggregate",
     "Archive",
     "Attack",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from robustbench_safety.accuracies import line_accuracies, load_accuracies
 from robustbench_safety.errors import UndefinedMetricError, UsageError
 from robustbench_safety.metrics import (
     AccuracyLine,
@@ -25,6 +30,14 @@ SHIFTED = stats.logistic.cdf(1.2 * stats.logistic.ppf(CLEAN) - 1.5 + RNG.normal(
 
 #: By the axis, its function from an accuracy and back: scipy's distributions, not its special functions.
 DISTRIBUTIONS = {"logit": stats.logistic, "probit": stats.norm}
+
+#: ImageNet-Sketch, logit axes, worked apart from this code with numpy.polyfit: in points.
+WORKED = {
+    "resnet50": -0.361,
+    "resnet50_augmix": 2.428,
+    "resnet50_deepaugment_augmix": 8.497,
+    "instagram-resnext101_32x48d": 20.468,
+}
 
 
 def odds(*values: float) -> list[float]:
@@ -224,3 +237,63 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         accuracy_line_band(CLEAN, SHIFTED, at=[0.5], seed=-1)
     with pytest.raises(UndefinedMetricError, match="at is empty"):
         accuracy_line_band(CLEAN, SHIFTED, at=[], seed=0)
+
+
+# The published models.
+
+
+@cache
+def published_accuracies(shared: Path) -> dict[str, dict[str, float]]:
+    """Accuracy in percent by model and setting, where it was measured."""
+    with (shared / "facts" / "imagenet_testbed_top1.csv").open(newline="") as lines:
+        rows = {row.pop("model"): row for row in csv.DictReader(lines)}
+    return {model: {at: float(text) for at, text in row.items() if text} for model, row in rows.items()}
+
+
+def standard_models(shared: Path) -> list[str]:
+    """The models of the published line, as the protocol selects them."""
+    lines = (shared / "facts" / "imagenet_testbed_types.tsv").read_text().splitlines()[1:]
+    types = dict(line.split("\t") for line in lines)
+    return [
+        model
+        for model, row in published_accuracies(shared).items()
+        if types.get(model) == "standard"
+        and row["val"] >= 55
+        and not any(word in model for word in ("aws", "batch64", "subsample"))
+    ]
+
+
+def points(shared: Path, model: str, line: AccuracyLine) -> float:
+    row = published_accuracies(shared)[model]
+    return 100 * effective_robustness(row["val"] / 100, row["imagenet-sketch"] / 100, line)
+
+
+@pytest.mark.realdata
+def test_the_published_accuracies_give_the_worked_line_and_robustness(shared: Path) -> None:
+    rows = [published_accuracies(shared)[model] for model in standard_models(shared)]
+    line = fit_accuracy_line(
+        [row["val"] / 100 for row in rows], [row["imagenet-sketch"] / 100 for row in rows]
+    )
+    assert (line.n, round(line.intercept, 5), round(line.slope, 5)) == (85, -2.37007, 1.07092)
+    assert {model: round(points(shared, model, line), 3) for model in WORKED} == WORKED
+
+
+@pytest.mark.realdata
+def test_the_shipped_table_gives_the_worked_robustness_to_a_thousandth_of_a_point(shared: Path) -> None:
+    # Three decimals of a percent: up to 0.0005 points of an accuracy; the line averages over 85 of them.
+    accuracies = line_accuracies(load_accuracies("imagenet-testbed-standard"), "imagenet-sketch")
+    line = fit_accuracy_line(accuracies.clean, accuracies.shifted)
+    assert (line.intercept, line.slope) == pytest.approx((-2.37007, 1.07092), abs=5e-5)
+    assert {model: points(shared, model, line) for model in WORKED} == pytest.approx(WORKED, abs=1e-3)
+
+
+@pytest.mark.realdata
+def test_the_shipped_table_is_the_published_one_rounded(shared: Path) -> None:
+    table = load_accuracies("imagenet-testbed-standard")
+    assert list(table.models) == standard_models(shared)
+    for model, row in table.models.items():
+        published = published_accuracies(shared)[model]
+        for column, accuracy in zip(table.columns, row, strict=True):
+            exact = published.get(column)
+            assert (accuracy is None) == (exact is None), (model, column)
+            assert accuracy is None or accuracy == pytest.approx(exact, abs=5.001e-4), (model, column)
