@@ -28,6 +28,8 @@ from robustbench_safety.files import (
     write_yaml,
 )
 from robustbench_safety.records import (
+    AccuracyTable,
+    Baseline,
     ClassMap,
     ClassSubset,
     Condition,
@@ -138,6 +140,8 @@ SHIPPED: list[tuple[str, type[BaseModel]]] = [
     ("data_manifests/labels", LabelSpace),
     ("data_manifests/subsets", ClassSubset),
     ("data_manifests/maps", ClassMap),
+    ("data_manifests/baselines", Baseline),
+    ("data_manifests/accuracies", AccuracyTable),
     ("suites", Suite),
 ]
 
