@@ -9,7 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.tables import column_titles, ordered, row_name, shown, shown_interval
+from robustbench_safety.reporting.tables import (
+    column_titles,
+    notes_shown,
+    ordered,
+    row_name,
+    shown,
+    shown_interval,
+)
 
 __all__ = ["messages", "screen", "show_record", "show_rows", "show_suite_table"]
 
@@ -70,6 +77,8 @@ def show_suite_table(records: Sequence[ScoreRecord]) -> None:
         note = "" if record.kind == "verified" else f"\n({record.kind})"
         table.add_row(Text(_printable(row_name(record)) + note), *cells)
     screen().print(table)
+    for note in notes_shown(rows):
+        screen().print(_printable(note), markup=False, soft_wrap=True)
 
 
 def _printable(text: str, *, longest: int = 400) -> str:

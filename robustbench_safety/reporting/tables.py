@@ -11,15 +11,19 @@ from robustbench_safety.files import digest_of
 from robustbench_safety.records import Score, ScoreRecord
 
 __all__ = [
+    "NOTE_MARK",
     "column_titles",
     "csv_table",
     "markdown_table",
+    "notes_shown",
     "ordered",
     "row_name",
     "shown",
     "shown_interval",
 ]
 
+#: Stands after a value that has a note.
+NOTE_MARK = "†"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -70,8 +74,26 @@ def column_titles(records: Sequence[ScoreRecord]) -> list[tuple[str, str]]:
 
 
 def shown(score: Score) -> str:
-    """Return a value as tables show it: percent with two digits, other units with four."""
-    return "–" if score.value is None else _number(score.value, score)
+    """Return a value as tables show it: percent with two digits, other units with four.
+
+    With the mark of a note where there is one, and the name of the condition where it is that of the worst.
+    """
+    if score.value is None:
+        return "–"
+    mark = NOTE_MARK if score.note else ""
+    return _number(score.value, score) + mark + (f" {score.worst}" if score.worst else "")
+
+
+def notes_shown(records: Sequence[ScoreRecord]) -> list[str]:
+    """Return what a reader of the marked values must know, a line a column."""
+    titles = dict(column_titles(records))
+    notes = {
+        (name, record.scores[name].note): None
+        for record in records
+        for name in titles
+        if name in record.scores and record.scores[name].note
+    }
+    return [f"{NOTE_MARK} {name.replace('_', ' ')}: {note}" for name, note in notes]
 
 
 def shown_interval(score: Score) -> str:
@@ -131,6 +153,7 @@ def markdown_table(records: Sequence[ScoreRecord]) -> str:
             cells.append((shown(score) if score else "–") + (f" ({interval})" if interval else ""))
         kind = record.kind if record.suite == first else f"{record.kind}, version {record.suite.version}"
         lines.append(f"| {_plain(row_name(record))} | {kind} | " + " | ".join(cells) + " |")
+    lines += [line for note in notes_shown(rows) for line in ("", _plain(note))]
     return "\n".join(lines) + "\n"
 
 

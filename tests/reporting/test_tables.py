@@ -13,6 +13,7 @@ from robustbench_safety.reporting.tables import (
     column_titles,
     csv_table,
     markdown_table,
+    notes_shown,
     ordered,
     shown,
     shown_interval,
@@ -108,3 +109,18 @@ def test_the_same_records_make_the_same_bytes_in_any_order(complete: ScoreRecord
     rows = [with_first_column(complete, value, str(value)) for value in (0.1, 0.2, 0.3)]
     assert csv_table(rows) == csv_table(rows[::-1])
     assert markdown_table(rows) == markdown_table(rows[::-1])
+
+
+def test_a_value_with_a_note_is_marked_and_the_note_stands_below(complete: ScoreRecord) -> None:
+    first = complete.columns[0]
+    noted = complete.scores[first].model_copy(update={"note": "divided by <unverified> figures"})
+    record = complete.model_copy(update={"scores": complete.scores | {first: noted}})
+    table = markdown_table([record, complete])
+    assert table.count("†") == 2
+    assert table.endswith(f"\n† {first.replace('_', ' ')}: divided by \\<unverified\\> figures\n")
+    assert notes_shown([complete]) == []
+
+
+def test_the_worst_condition_is_named_beside_its_value(complete: ScoreRecord) -> None:
+    score = complete.scores[complete.columns[0]].model_copy(update={"value": 0.5, "worst": "glass_blur"})
+    assert shown(score) == "50.00 glass_blur"
