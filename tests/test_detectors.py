@@ -7,8 +7,17 @@ import math
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
+from scipy.stats import entropy
 
-from robustbench_safety.detectors import DETECTORS, energy_score, max_logit_score, msp_score, ood_score
+from robustbench_safety.detectors import (
+    DETECTORS,
+    energy_score,
+    entropy_score,
+    gen_score,
+    max_logit_score,
+    msp_score,
+    ood_score,
+)
 from robustbench_safety.errors import UnknownNameError
 
 LOGITS = np.random.default_rng(0).standard_normal((200, 7)) * 4
@@ -20,12 +29,33 @@ def test_a_case_worked_by_hand() -> None:
     assert msp_score(logits) == pytest.approx([-0.75])
     assert max_logit_score(logits) == pytest.approx([-math.log(3)])
     assert energy_score(logits) == pytest.approx([-math.log(4)])
+    assert entropy_score(logits) == pytest.approx([0.75 * math.log(4 / 3) + 0.25 * math.log(4)])
+    # p (1 - p) is 3/16 for both.
+    assert gen_score(logits) == pytest.approx([2 * (3 / 16) ** 0.1])
 
 
 def test_scores_equal_scipy_s_softmax_and_logsumexp() -> None:
     np.testing.assert_allclose(msp_score(LOGITS), -softmax(LOGITS, axis=1).max(axis=1), rtol=1e-12)
     np.testing.assert_allclose(max_logit_score(LOGITS), [-max(row) for row in LOGITS], rtol=0)
     np.testing.assert_allclose(energy_score(LOGITS), [-logsumexp(row) for row in LOGITS], rtol=1e-12)
+
+
+def test_the_entropy_is_scipy_s() -> None:
+    np.testing.assert_allclose(entropy_score(LOGITS), entropy(softmax(LOGITS, axis=1), axis=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_classes", [7, 150])
+def test_the_generalised_entropy_counts_the_hundred_largest_probabilities(n_classes: int) -> None:
+    logits = np.random.default_rng(1).standard_normal((50, n_classes)) * 3
+    shares = -np.sort(-softmax(logits, axis=1), axis=1)[:, :100]
+    expected = (shares**0.1 * (1 - shares) ** 0.1).sum(axis=1)
+    np.testing.assert_allclose(gen_score(logits), expected, rtol=1e-9)
+
+
+def test_the_generalised_entropy_tells_sure_answers_apart_whose_probability_is_1_in_float64() -> None:
+    scores = gen_score(np.array([[50.0, 0.0], [60.0, 0.0]]))
+    # (1 - p)^0.1 is e^(-50/10) and e^(-60/10), and so is p^0.1 of the other class.
+    assert scores == pytest.approx([2 * math.exp(-5), 2 * math.exp(-6)])
 
 
 @pytest.mark.parametrize("name", DETECTORS)
