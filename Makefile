@@ -37,6 +37,7 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, t
 	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py \
 	  tests/submitted/test_published_models.py tests/metrics/test_published_calibration.py \
 	  tests/metrics/test_calibration_intervals.py
+	$(BIN)/python -m tests.golden.cifar10_safety
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build
