@@ -71,7 +71,10 @@ def told(found: tuple[Finding, ...], kind: FindingKind, *words: str) -> bool:
 
 
 def refused(suite: str, data: DataRoot, model: Model, folder: Path) -> str:
-    """Return what a score says when it refuses, having neither shown nor written anything."""
+    """Return what a score says when it refuses, having neither shown nor written anything.
+
+    A dataset whose name is also a shipped suite's is named by the path of its manifest.
+    """
     predictions = folder / "predictions"
     with pytest.raises(RobustbenchSafetyError) as caught:
         rbs.score(
@@ -190,7 +193,7 @@ def test_one_image_short_in_one_condition_is_told_with_the_condition(
     found = findings("tiny-imagenet-c", data)
     assert told(found, "count", str(folder / "brightness" / "5" / key), f"class {key}", "1 too few")
     assert all("brightness" in one.where for one in found)
-    said = refused("tiny-imagenet-c", data, untouched(200), tmp_path)
+    said = refused(str(copies.own / "tiny-imagenet-c.yaml"), data, untouched(200), tmp_path)
     assert f"{folder / 'brightness' / '5'}: class {key}; expected 1 images; found 0" in said
 
 
@@ -201,7 +204,7 @@ def test_a_corruption_by_another_name_is_told_with_what_stands_there(
     (folder / "gaussian_noise").rename(folder / "gaussian-noise")
     data = replace(copies.data, folders={"tiny-imagenet-c": folder})
     assert told(findings("tiny-imagenet-c", data), "missing", "gaussian_noise at 1/5", "but gaussian-noise")
-    said = refused("tiny-imagenet-c", data, untouched(200), tmp_path)
+    said = refused(str(copies.own / "tiny-imagenet-c.yaml"), data, untouched(200), tmp_path)
     assert "gaussian_noise at level 1" in said
     assert "no gaussian_noise there, but gaussian-noise" in said
 
