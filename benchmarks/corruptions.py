@@ -37,7 +37,7 @@ from robustbench_safety.errors import DataError
 SEVERITY, ROUNDS, BATCH = 3, 3, 16
 #: Seconds that each side works on a corruption in a round.
 LEAST = 0.3
-N_SAMPLES = 200
+N_SAMPLES = 2_000
 PEERS = Path(__file__).parent / ".peers" / "bin" / "python"
 #: The requirement: at least this many times the other's images a second.
 WANTED = {"pixelate": 0.4}
