@@ -129,7 +129,7 @@ def test_a_baseline_names_what_its_data_sets_published_mean_is_over(
     name: str, dataset: str, metric: str
 ) -> None:
     manifest = load_dataset(dataset, data=DataRoot(root=Path())).manifest
-    named = load_baseline(name).metrics[metric]  # type: ignore[index]
+    named = load_baseline(name).metrics[metric]  # type: ignore[index]  # a name from a parameter
     assert isinstance(named, BaselineTable)
     assert set(named.values) == set(manifest.headline)
 

@@ -48,7 +48,7 @@ def test_a_summary_ranks_as_its_logits_do() -> None:
     np.testing.assert_array_equal(Outputs(clips(logits, 4, columns="summary")).ranked, expected)
     # One row by one, and a sort of Python's.
     for row, best in zip(logits, expected.reshape(-1, 5), strict=True):
-        assert best.tolist() == sorted(range(12), key=lambda c, row=row: (-row[c], c))[:5]  # type: ignore[misc]
+        assert best.tolist() == sorted(range(12), key=lambda c, row=row: (-row[c], c))[:5]  # type: ignore[misc]  # a lambda with a default
 
 
 def test_a_class_subset_is_ranked_among_its_own_classes() -> None:
@@ -65,7 +65,7 @@ def test_the_top5_distance_of_a_cell_is_that_of_the_metric_under_the_sequence_s_
 ) -> None:
     stored = clips(rounded_logits(40), 4, name=name)
     outputs, metric = Outputs(stored), METRICS["top5_distance"]
-    expected = metrics.top5_distance(outputs.ranked, compare=rule)  # type: ignore[arg-type]
+    expected = metrics.top5_distance(outputs.ranked, compare=rule)  # type: ignore[arg-type]  # a parameter
     assert metric.value(outputs) == expected
     (units,) = metric.units(outputs)
     assert (len(units), units.mean()) == (10, pytest.approx(expected))

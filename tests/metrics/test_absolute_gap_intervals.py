@@ -149,4 +149,4 @@ def test_too_few_draws_are_refused(make: Make) -> None:
 
 def test_unknown_bins_are_refused() -> None:
     with pytest.raises(UsageError, match="binning cannot be used; expected equal_width or equal_mass"):
-        ece_interval(np.full(200, 0.5), np.ones(200), binning="equal", seed=0)  # type: ignore[arg-type]
+        ece_interval(np.full(200, 0.5), np.ones(200), binning="equal", seed=0)  # type: ignore[arg-type]  # wrong on purpose

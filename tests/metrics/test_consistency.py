@@ -60,10 +60,10 @@ def test_flip_rate_agrees_with_plain_loops(compare: Rule) -> None:
 
 def test_the_rule_must_be_one_of_the_two() -> None:
     with pytest.raises(UsageError, match="compare cannot be used"):
-        flip_rate(np.zeros((1, 3), dtype=np.int64), compare="next")  # type: ignore[arg-type]
+        flip_rate(np.zeros((1, 3), dtype=np.int64), compare="next")  # type: ignore[arg-type]  # wrong on purpose
     for distance in (top5_distance, zipf_distance):
         with pytest.raises(UsageError, match="compare cannot be used"):
-            distance(rankings(2, 3, 6, seed=0), compare="next")  # type: ignore[arg-type]
+            distance(rankings(2, 3, 6, seed=0), compare="next")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_single_frame_has_no_flip_rate() -> None:

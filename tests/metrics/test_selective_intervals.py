@@ -126,4 +126,4 @@ def test_a_condition_without_error_has_no_detection_of_errors() -> None:
 
 def test_an_unknown_statistic_is_refused() -> None:
     with pytest.raises(UsageError, match="statistic cannot be used; expected aurc or"):
-        selective_interval(np.array([0.5]), np.array([1]), statistic="rms", seed=0)  # type: ignore[arg-type]
+        selective_interval(np.array([0.5]), np.array([1]), statistic="rms", seed=0)  # type: ignore[arg-type]  # wrong on purpose

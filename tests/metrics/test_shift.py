@@ -228,7 +228,7 @@ def test_robustness_of_what_is_no_accuracy_is_refused(bad: float) -> None:
 
 def test_options_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(UsageError, match="axis cannot be used; expected logit or probit; found 'log'"):
-        fit_accuracy_line(CLEAN, SHIFTED, axis="log")  # type: ignore[arg-type]
+        fit_accuracy_line(CLEAN, SHIFTED, axis="log")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(UsageError, match="level cannot be used"):
         accuracy_line_band(CLEAN, SHIFTED, at=[0.5], seed=0, level=1.0)
     with pytest.raises(UsageError, match="draws cannot be used"):
