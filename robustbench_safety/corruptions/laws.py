@@ -19,8 +19,8 @@ __all__ = ["LEVELS", "Law", "disturbed", "law_of"]
 
 #: Grey levels of a byte.
 LEVELS = 256
-#: Leading bits of a draw that the guide is looked up by: a lookup of 12 takes twice the time of one of 10. With
-#: 11 one draw in twenty lies beyond the level that the guide gives (Gaussian of sigma 0.18 at 224 px).
+#: Leading bits of a draw that the guide is looked up by: a lookup of 12 takes twice the time of one of 10.
+#: With 11 one draw in twenty lies beyond the guide's level (Gaussian of sigma 0.18 at 224 px).
 _GUIDE_BITS = 11
 _SHIFT = WORD_BITS - _GUIDE_BITS
 
