@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from robustbench_safety import metrics
 from robustbench_safety.corruptions import compare_rule
 from robustbench_safety.data.label_sets import Labels
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
@@ -32,8 +31,6 @@ class Outputs:
         predictions: One condition.
         columns: Columns of the subset int64 [C], None for the whole label space.
         truth: Labels beyond the one class that was stored with each image; None where that is all.
-        temperatures: What the logits of each row are divided by, [rows of the condition]; None for nothing.
-            Needs stored logits.
     """
 
     def __init__(
@@ -42,10 +39,8 @@ class Outputs:
         columns: NDArray[np.int64] | None = None,
         *,
         truth: Labels | None = None,
-        temperatures: Floats | None = None,
     ) -> None:
         self._predictions, self._columns, self._truth = predictions, columns, truth
-        self._temperatures = temperatures
 
     @cached_property
     def _position(self) -> NDArray[np.int64]:
@@ -91,14 +86,11 @@ class Outputs:
     def logits(self) -> Floats:
         """[rows, C]; refused where only a summary was stored."""
         rows = None if self.kept.all() else self.kept
-        found = self._predictions.logits(rows=rows, columns=self._columns)
-        if self._temperatures is None:
-            return found
-        return metrics.scaled_logits(found, temperature=self._temperatures[self.kept])
+        return self._predictions.logits(rows=rows, columns=self._columns)
 
     def _stored(self, name: str) -> Floats | None:
         """Return a stored column of all classes: [rows]; None where it is to be made from the logits."""
-        if self._columns is not None or self._temperatures is not None:
+        if self._columns is not None:
             return None
         values = self._predictions.values.get(name)
         return None if values is None else values[self.kept].astype(np.float64)

@@ -290,25 +290,6 @@ def test_a_top_k_error_needs_a_k_that_was_kept(options: dict[str, int], message:
         METRICS["top_k_error"].value(summary, **options)
 
 
-def test_temperatures_divide_the_logits_row_by_row() -> None:
-    # Image 0 is left out by the subset; the others keep their own temperatures.
-    temperatures = np.array([9.0, 2.0, 0.5, 1.0])
-    outputs = Outputs(of_logits([0, 1, 3, -1], LOGITS), np.array([3, 1]), temperatures=temperatures)
-    assert outputs.logits.tolist() == [[1.5, 1.0], [8.0, 2.0], [2.0, 9.0]]
-    assert outputs.confidence[0] == pytest.approx(1 / (1 + math.exp(-0.5)), rel=1e-12)
-    plain = Outputs(of_logits([0, 1, 3, -1], LOGITS), np.array([3, 1]))
-    assert outputs.predicted.tolist() == plain.predicted.tolist()
-
-
-def test_temperatures_need_logits() -> None:
-    labels = [0, 1, 3, 1]
-    stored = predictions(labels, summarize(torch.tensor(LOGITS), torch.tensor(labels)), k=4)
-    outputs = Outputs(stored, temperatures=np.full(4, 2.0))
-    for name in ("rms_calibration_error", "negative_log_likelihood", "brier_score"):
-        with pytest.raises(IncompatiblePredictionsError, match="found summary"):
-            METRICS[name].value(outputs)
-
-
 def test_flips_are_counted_in_a_sequence_and_nowhere_else() -> None:
     # Two clips of two frames: 0 then 2 is a flip, 3 then 3 is none.
     logits = np.array(LOGITS, dtype=np.float32)[[0, 1, 2, 2]]

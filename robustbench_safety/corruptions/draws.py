@@ -28,8 +28,8 @@ _Shape = Sequence[int]
 class Draws(Protocol):
     """Draws for N images; every tensor is [N, *shape] on the images' device, row i from image i's stream."""
 
-    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """Return draws of N(0, 1)."""
+    def normal(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws of N(0, 1)."""
 
     def random(self, shape: _Shape) -> torch.Tensor:
         """Return float64 draws, uniform in [0, 1)."""
@@ -57,12 +57,11 @@ class NumpyDraws:
         # Half of the corruptions draw nothing, and 20 microseconds an image are a tenth of some of them.
         return self._start()
 
-    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """Return draws of N(0, 1)."""
-        wide = dtype == torch.float64
-        rows = np.empty((len(self._generators), *shape), dtype=np.float64 if wide else np.float32)
+    def normal(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws of N(0, 1)."""
+        rows = np.empty((len(self._generators), *shape))
         for row, generator in zip(rows, self._generators, strict=True):
-            generator.standard_normal(dtype=np.float64 if wide else np.float32, out=row)
+            generator.standard_normal(out=row)
         return torch.from_numpy(rows).to(self._device)
 
     def random(self, shape: _Shape) -> torch.Tensor:
@@ -103,9 +102,9 @@ class TorchDraws:
     def _generators(self) -> Sequence[torch.Generator]:
         return self._start()
 
-    def normal(self, shape: _Shape, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """Return draws of N(0, 1)."""
-        rows = torch.empty((len(self._generators), *shape), dtype=dtype, device=self._device)
+    def normal(self, shape: _Shape) -> torch.Tensor:
+        """Return float64 draws of N(0, 1)."""
+        rows = torch.empty((len(self._generators), *shape), dtype=torch.float64, device=self._device)
         for row, generator in zip(rows, self._generators, strict=True):
             row.normal_(generator=generator)
         return rows
