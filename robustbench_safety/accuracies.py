@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustbench_safety.errors import FileFormatError, UndefinedMetricError, UnknownNameError
-from robustbench_safety.files import locate_resource, read_yaml
+from robustbench_safety.errors import UndefinedMetricError, UnknownNameError
+from robustbench_safety.files import check_resource_name, locate_resource, read_yaml
 from robustbench_safety.records import AccuracyTable
 
 __all__ = ["LineAccuracies", "line_accuracies", "load_accuracies"]
@@ -39,10 +39,7 @@ def load_accuracies(name: str, *, beside: Path | None = None, fix: str = "") -> 
     own = beside / "accuracies" if beside is not None else None
     path = locate_resource("table of accuracies", name, "data_manifests/accuracies", beside=own, fix=fix)
     table = read_yaml(path, AccuracyTable)
-    if table.name != name:
-        raise FileFormatError(
-            f"{path}: name is wrong", expected=name, found=table.name, fix="call the file after its name"
-        )
+    check_resource_name(path, name, table.name)
     return table
 
 

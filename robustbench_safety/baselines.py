@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robustbench_safety.errors import FileFormatError, UndefinedMetricError
-from robustbench_safety.files import locate_resource, read_yaml
+from robustbench_safety.errors import UndefinedMetricError
+from robustbench_safety.files import check_resource_name, locate_resource, read_yaml
 from robustbench_safety.records import Baseline, BaselineGap, BaselineMetric, BaselineTable
 
 __all__ = ["baseline_table", "load_baseline"]
@@ -27,10 +27,7 @@ def load_baseline(name: str, *, beside: Path | None = None, fix: str = "") -> Ba
     own = beside / "baselines" if beside is not None else None
     path = locate_resource("baseline", name, "data_manifests/baselines", beside=own, fix=fix)
     baseline = read_yaml(path, Baseline)
-    if baseline.name != name:
-        raise FileFormatError(
-            f"{path}: name is wrong", expected=name, found=baseline.name, fix="call the file after its name"
-        )
+    check_resource_name(path, name, baseline.name)
     return baseline
 
 

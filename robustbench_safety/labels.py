@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety.errors import DataError, FileFormatError
-from robustbench_safety.files import locate_resource, read_yaml, resource_names
+from robustbench_safety.files import check_resource_name, locate_resource, read_yaml, resource_names
 from robustbench_safety.records import ClassMap, ClassNames, ClassSubset, LabelSpace
 
 __all__ = [
@@ -100,7 +100,7 @@ def load_class_map(name: str, *, beside: Path | None = None, fix: str = "") -> C
     own = beside / "maps" if beside is not None else None
     path = locate_resource("class map", name, "data_manifests/maps", beside=own, fix=fix)
     found = read_yaml(path, ClassMap)
-    _check_name(path, name, found.name)
+    check_resource_name(path, name, found.name)
     _check_digest(path, found.digest, class_map_digest(found.classes))
     space = load_label_space(found.label_space, beside=beside, fix=f"named in {path}")
     members = [member for group in found.classes.values() for member in group]
@@ -126,7 +126,7 @@ def load_class_names(space: LabelSpace) -> ClassNames:
         return ClassNames(name=space.name, prompts=plain, source="the keys of the label space")
     path = locate_resource("class names", space.name, folder)
     names = read_yaml(path, ClassNames)
-    _check_name(path, space.name, names.name)
+    check_resource_name(path, space.name, names.name)
     for table in (names.prompts, names.lemmas):
         if table and tuple(table) != space.classes:
             raise FileFormatError(
@@ -138,15 +138,8 @@ def load_class_names(space: LabelSpace) -> ClassNames:
 
 
 def _check_list(path: Path, name: str, listed: LabelSpace | ClassSubset) -> None:
-    _check_name(path, name, listed.name)
+    check_resource_name(path, name, listed.name)
     _check_digest(path, listed.digest, class_digest(listed.classes))
-
-
-def _check_name(path: Path, name: str, found: str) -> None:
-    if found != name:
-        raise FileFormatError(
-            f"{path}: name is wrong", expected=name, found=found, fix="call the file after its name"
-        )
 
 
 def _check_digest(path: Path, stated: str, found: str) -> None:

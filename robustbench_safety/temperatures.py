@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,22 +11,14 @@ from numpy.typing import NDArray
 from robustbench_safety import metrics
 from robustbench_safety.errors import UndefinedMetricError
 from robustbench_safety.measures import Outputs
+from robustbench_safety.metrics.temperature import in_odd_half
 from robustbench_safety.predictions import Predictions
 from robustbench_safety.records import Cell
 
-__all__ = ["Temperatures", "halves"]
+__all__ = ["Temperatures"]
 
 _Key = tuple[str, str | None, bool]
 """Dataset fitted on, class subset, whether its halves are fitted apart."""
-
-
-def halves(sample_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return which half each sample belongs to: the parity of sha256 of its id, 0 or 1, [N].
-
-    They are those of ``metrics.cross_fit_temperatures``; an image has the same id in all conditions.
-    """
-    last = [hashlib.sha256(name.encode()).digest()[-1] for name in sample_ids]
-    return np.array(last, dtype=np.int64) % 2
 
 
 class Temperatures:
@@ -85,9 +76,8 @@ class Temperatures:
             raise UndefinedMetricError(f"no temperature: no predictions on the clean images of {key[0]}")
         _refuse_summary(predictions)
         fitted = np.array(self._fitted[key])
-        half = (
-            halves(predictions.sample_ids) if len(fitted) > 1 else np.zeros(len(predictions.sample_ids), int)
-        )
+        ids = predictions.sample_ids
+        half = in_odd_half(ids).astype(np.int64) if len(fitted) > 1 else np.zeros(len(ids), np.int64)
         by_row = np.repeat(fitted[half], predictions.header.frames)
         scaled = (predictions.logits() / by_row[:, None]).astype(np.float32)
         return replace(predictions, values={"logits": scaled})

@@ -15,7 +15,6 @@ from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.records import Cell
 from robustbench_safety.scoring import needed_conditions
 from robustbench_safety.suites import load_suite, suite_digest, tune_dataset
-from robustbench_safety.temperatures import halves
 
 NOWHERE = DataRoot(root=Path("nowhere"))
 
@@ -117,17 +116,6 @@ def test_corrupted_images_are_divided_by_what_clean_ones_of_the_other_half_gave(
 
 def test_cells_without_a_temperature_have_none_in_the_record(scaled: Evaluation) -> None:
     assert set(scaled.record.temperatures) == {"nll_tuned", "nll_crossed", "c_nll_crossed"}
-
-
-def test_the_halves_are_those_of_the_metric() -> None:
-    ids = [f"{i:05d}" for i in range(64)]
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(64, 3))
-    labels = np.where(rng.random(64) < 0.7, logits.argmax(axis=1), rng.integers(0, 3, 64))
-    halved = metrics.cross_fit_temperatures(logits, labels, ids)
-    np.testing.assert_array_equal(
-        np.array(halved.of_each), np.where(halves(ids) == 0, halved.odd, halved.even)
-    )
 
 
 def test_a_tune_set_is_needed_and_in_the_digest(folder: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robustbench_safety.errors import UnknownNameError
+from robustbench_safety.errors import FileFormatError, UnknownNameError
 
-__all__ = ["locate_resource", "resource_folder", "resource_names"]
+__all__ = ["check_resource_name", "locate_resource", "resource_folder", "resource_names"]
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -44,3 +44,15 @@ def locate_resource(kind: str, name: str, folder: str, *, beside: Path | None = 
     if name not in known:
         raise UnknownNameError.among(kind, name, known, fix=fix)
     return known[name]
+
+
+def check_resource_name(path: Path, name: str, found: str) -> None:
+    """Refuse a file whose field ``name`` is not the name that it is filed under.
+
+    Raises:
+        FileFormatError: It is not.
+    """
+    if found != name:
+        raise FileFormatError(
+            f"{path}: name is wrong", expected=name, found=found, fix="call the file after its name"
+        )

@@ -22,6 +22,7 @@ __all__ = [
     "CrossFittedTemperatures",
     "cross_fit_temperatures",
     "fit_temperature",
+    "in_odd_half",
     "scaled_logits",
 ]
 
@@ -142,6 +143,12 @@ class CrossFittedTemperatures:
     """Images whose hash is odd."""
 
 
+def in_odd_half(sample_ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Tell of each id whether its sha256, read as a number, is odd: [N]. It is the same in all conditions."""
+    last = [hashlib.sha256(name.encode()).digest()[-1] for name in sample_ids]
+    return np.asarray(np.array(last, dtype=np.int64) % 2 == 1)
+
+
 def cross_fit_temperatures(
     logits: FloatArray, labels: NDArray[np.integer], sample_ids: Sequence[str]
 ) -> CrossFittedTemperatures:
@@ -178,7 +185,7 @@ def cross_fit_temperatures(
     right = class_indices(labels, "labels", n_classes=z.shape[1])
     same_length(z, right, "logits and labels")
     same_length(z, np.asarray(sample_ids, dtype=object), "logits and sample_ids")
-    is_odd = np.array([_is_odd(name) for name in sample_ids])
+    is_odd = in_odd_half(sample_ids)
     even, odd = (_fit_half(z, right, half) for half in (~is_odd, is_odd))
     return CrossFittedTemperatures(
         of_each=tuple(np.where(is_odd, even, odd).tolist()),
@@ -187,11 +194,6 @@ def cross_fit_temperatures(
         n_even=int((~is_odd).sum()),
         n_odd=int(is_odd.sum()),
     )
-
-
-def _is_odd(sample_id: str) -> bool:
-    """Tell whether the sha256 of an id, read as a number, is odd."""
-    return hashlib.sha256(sample_id.encode()).digest()[-1] % 2 == 1
 
 
 def _fit_half(logits: FloatArray, labels: IntArray, half: NDArray[np.bool_]) -> float:
