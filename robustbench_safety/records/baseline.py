@@ -13,7 +13,7 @@ __all__ = ["Baseline", "BaselineGap", "BaselineMetric", "BaselineTable"]
 
 BaselineMetric = Literal["error_rate", "flip_rate", "top5_distance"]
 
-#: The largest value of each metric; five ranks that all leave the top five are 0+1+2+3+4 and 5 each: 15.
+#: The largest value of each metric; where all five leave the top five, 5 + 4 + 3 + 2 + 1 ranks are lost: 15.
 _LARGEST: dict[BaselineMetric, float] = {"error_rate": 1.0, "flip_rate": 1.0, "top5_distance": 15.0}
 
 Levels = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
