@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,29 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-Scored = tuple[str, str, str | None]
-"""In-distribution dataset, detector, class subset: what scores belong to."""
+
+class Scored(NamedTuple):
+    """What the OOD scores of in-distribution images belong to; cells that share it share them."""
+
+    in_distribution: str
+    """Dataset."""
+    detector: str
+    subset: str | None
+    """Class subset."""
+    fit: str | None
+    """Dataset of training images that the detector is fitted on."""
+    tune: str | None
+    """Dataset that it is set by, or ``cross_fit``."""
+    options: tuple[tuple[str, int | float | str], ...]
+    """Settings of the detector, by name."""
+
+    @classmethod
+    def of(cls, cell: Cell) -> Scored | None:
+        """Return what a cell's scores belong to; None for a cell of another metric."""
+        if cell.detector is None or cell.in_distribution is None:
+            return None
+        options = tuple(sorted(cell.detector_options.items()))
+        return cls(cell.in_distribution, cell.detector, cell.subset, cell.fit, cell.tune, options)
 
 
 @dataclass
@@ -72,9 +94,9 @@ def score_of(
     value = float(np.mean([np.mean([c.value for c in part.values]) for part in measured]))
     n, n_out = measured[0].values[0].n, None
     if isinstance(metric, DetectionMetric):
-        assert first.in_distribution is not None  # noqa: S101  # Cell and metric_of have checked it
-        assert first.detector is not None  # noqa: S101
-        inside = scores_in[first.in_distribution, first.detector, first.subset]
+        scored = Scored.of(first)
+        assert scored is not None  # noqa: S101  # metric_of has checked it
+        inside = scores_in[scored]
         sets = [scores for part in measured for scores in part.scores_out]
         n, n_out = len(inside), sum(len(scores) for scores in sets)
         interval = where_defined(partial(metric.interval, inside, sets, seed, first.options))

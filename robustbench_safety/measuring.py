@@ -63,11 +63,9 @@ class Measuring:
 
     def __init__(self, run: Run, suite: Suite, data: DataRoot) -> None:
         self._run, self._suite, self._data = run, suite, data
-        self._wanted: set[Scored] = {
-            (cell.in_distribution, cell.detector, cell.subset)
-            for cell in suite.cells
-            if cell.in_distribution and cell.detector
-        }
+        scored = [Scored.of(cell) for cell in suite.cells]
+        # In the suite's order, so that the first reason why a cell has no value is always the same.
+        self._wanted = tuple(dict.fromkeys(one for one in scored if one is not None))
         self._in_columns = _detectors_in_columns(suite)
         self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
         self._temperatures = Temperatures(suite.cells, self._tuned_on)
@@ -88,7 +86,7 @@ class Measuring:
         tuned = {self._tuned_on[cell.id] for cell in self._suite.cells if cell.temperature != "cross_fit"}
         if condition.dataset in tuned:
             return 0
-        against = {name for name, _, _ in self._wanted} | set(self._tuned_on.values())
+        against = {one.in_distribution for one in self._wanted} | set(self._tuned_on.values())
         return 1 if condition.dataset in against else 2
 
     def temperatures(self) -> dict[str, tuple[float, ...]]:
@@ -127,9 +125,9 @@ class Measuring:
         self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
         self._outputs_of, self._numbers = {}, {}
         if condition.kind == "clean":
-            for dataset, detector, subset in self._wanted:
-                if dataset == condition.dataset:
-                    self._score_in(dataset, detector, subset, predictions)
+            for scored in self._wanted:
+                if scored.in_distribution == condition.dataset:
+                    self._score_in(scored, predictions)
             self._temperatures.fit(predictions, self._columns)
         for cell in cells:
             try:
@@ -140,27 +138,28 @@ class Measuring:
                 self._say(cell, f"no labels for {condition.path}: {error}")
         self._outputs_of, self._numbers = {}, {}
 
-    def _score_in(self, dataset: str, detector: str, subset: str | None, predictions: Predictions) -> None:
+    def _score_in(self, scored: Scored, predictions: Predictions) -> None:
         try:
-            scores = self._ood_scores(detector, subset, predictions)
+            scores = self._ood_scores(scored, predictions)
         except UndefinedMetricError as error:
             path = predictions.header.condition.path
             for cell in self._suite.cells:
-                if (cell.in_distribution, cell.detector, cell.subset) == (dataset, detector, subset):
+                if Scored.of(cell) == scored:
                     self._say(cell, f"{cell.metric} is undefined on {path}: {error}")
             return
-        self.scores_in[dataset, detector, subset] = scores
-        self._pair(predictions, detector, subset, scores)
+        self.scores_in[scored] = scores
+        self._pair(predictions, scored, scores)
 
-    def _pair(self, predictions: Predictions, detector: str, subset: str | None, scores: Floats) -> None:
+    def _pair(self, predictions: Predictions, scored: Scored, scores: Floats) -> None:
         """Keep scores that columns rest on; those of all detectors would take the companion beyond 1 MB."""
-        if detector in self._in_columns:
-            self.companion.add_scores(predictions, _scores_name(detector, subset), scores)
+        if scored.detector in self._in_columns:
+            self.companion.add_scores(predictions, _scores_name(scored), scores)
 
-    def _ood_scores(self, detector: str, subset: str | None, predictions: Predictions) -> Floats:
+    def _ood_scores(self, scored: Scored, predictions: Predictions) -> Floats:
+        detector = scored.detector
         if detector in NEED_LOGITS and self._run.info.model.outputs == "probabilities":
             raise UndefinedMetricError(f"{detector} needs logits, and there are probabilities alone")
-        return ood_score(detector, Outputs(predictions, self._columns(subset)).logits)
+        return ood_score(detector, Outputs(predictions, self._columns(scored.subset)).logits)
 
     def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
         for cell in self._suite.cells:
@@ -222,15 +221,14 @@ class Measuring:
     def _measure_detection(
         self, cell: Cell, metric: DetectionMetric, condition: Condition, predictions: Predictions
     ) -> None:
-        assert cell.detector is not None  # noqa: S101  # Cell and _metric_of have checked it
-        assert cell.in_distribution is not None  # noqa: S101
-        measured = self.cells[cell.id]
-        scores_in = self.scores_in.get((cell.in_distribution, cell.detector, cell.subset))
+        scored = Scored.of(cell)
+        assert scored is not None  # noqa: S101  # metric_of has checked it
+        measured, scores_in = self.cells[cell.id], self.scores_in.get(scored)
         if scores_in is None:
             return  # _fail or _score_in has said why
-        scores_out = self._ood_scores(cell.detector, cell.subset, predictions)
+        scores_out = self._ood_scores(scored, predictions)
         measured.scores_out.append(scores_out)
-        self._pair(predictions, cell.detector, cell.subset, scores_out)
+        self._pair(predictions, scored, scores_out)
         measured.values.append(
             ConditionScore(
                 condition=condition,
@@ -255,8 +253,8 @@ def _detectors_in_columns(suite: Suite) -> set[str]:
     return {cell.detector for cell in suite.cells if cell.detector and cell.id in ids}
 
 
-def _scores_name(detector: str, subset: str | None) -> str:
-    return detector if subset is None else f"{detector}.{subset}"
+def _scores_name(scored: Scored) -> str:
+    return scored.detector if scored.subset is None else f"{scored.detector}.{scored.subset}"
 
 
 def _check_header(header: PredictionsHeader, run: Run, condition: Condition) -> None:

@@ -68,8 +68,16 @@ class Cell(Record):
     """Attack made on the dataset's clean images."""
     detector: Name | None = None
     """OOD score; for metrics of anomaly detection alone."""
+    detector_options: dict[str, int | float | str] = Field(default_factory=dict, exclude_if=is_empty)
+    """Settings of the detector, where they are not its defaults."""
     in_distribution: Name | None = None
     """Dataset of the in-distribution images; for metrics of anomaly detection alone."""
+    fit: Name | None = Field(default=None, exclude_if=is_empty)
+    """Dataset of training images that the detector is fitted on; for detectors that need such alone."""
+    tune: Literal["cross_fit"] | Name | None = Field(default=None, exclude_if=is_empty)
+    """Dataset of held-out in-distribution images that the detector is set by; ``cross_fit`` sets one by each
+    half of the in-distribution images, and scores each image, out of distribution too, by that of the half
+    it is not in."""
     temperature: Literal["cross_fit"] | Name | None = Field(default=None, exclude_if=is_empty)
     """Dataset on whose clean predictions the temperature is fitted by which logits are divided; ``cross_fit``
     fits one on either half of the clean images, and divides each image by that of the half it is not in."""
@@ -82,6 +90,12 @@ class Cell(Record):
             raise ValueError("detector and in_distribution go together")
         if self.detector is not None and self.temperature is not None:
             raise ValueError("an OOD score is taken from the logits as they are: it goes without temperature")
+        if self.detector is None and (self.fit or self.tune or self.detector_options):
+            raise ValueError("fit, tune and detector_options go with a detector")
+        if self.tune is not None and self.tune == self.in_distribution:
+            raise ValueError(
+                "no detector is set by the images it is measured on: say cross_fit, or others"
+            )
         return self
 
     @model_validator(mode="after")
@@ -95,8 +109,9 @@ class Cell(Record):
 
     def kind_of_number(self) -> tuple[object, ...]:
         """Return what two cells must share to be averaged."""
-        options = sorted(self.options.items())
-        return self.metric, options, self.detector, self.in_distribution, self.subset, self.temperature
+        detector = (self.detector, sorted(self.detector_options.items()), self.fit, self.tune)
+        measured = (self.metric, sorted(self.options.items()), self.subset, self.temperature)
+        return *measured, *detector, self.in_distribution
 
 
 Reduction = Literal["mean", "difference", "worst", "normalised", "relative"]
