@@ -53,7 +53,7 @@ ALLOWED_OUTSIDE = {
     "labels": {"numpy"},
     "streams": {"numpy"},
     "metrics": {"numpy", "scipy"},
-    "detectors": {"numpy", "scipy"},
+    "detectors": {"numpy", "scipy", "sklearn"},
     "outputs": {"numpy", "scipy"},
     "measures": {"numpy", "scipy"},
     "recording": {"numpy"},
