@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety import metrics
+from robustbench_safety.detection_measures import DETECTION_METRICS, DetectionMetric
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError
-from robustbench_safety.measures import DETECTION_METRICS, METRICS, DetectionMetric, Metric, Units
+from robustbench_safety.measures import METRICS, Metric, Units
 from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
 from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score, ScoreInterval

@@ -18,9 +18,10 @@ from robustbench_safety import metrics
 from robustbench_safety.errors import UsageError
 from robustbench_safety.metrics import Interval
 from robustbench_safety.metrics.checks import count_option
+from robustbench_safety.metrics.selective_intervals import SelectiveStatistic
 from robustbench_safety.outputs import Outputs
 
-__all__ = ["DETECTION_METRICS", "METRICS", "DetectionMetric", "Metric", "Outputs", "Units"]
+__all__ = ["METRICS", "Metric", "Options", "Outputs", "Units"]
 
 Floats = NDArray[np.float64]
 Options = dict[str, int | float | str]
@@ -44,19 +45,6 @@ class Metric:
     direction: Literal["lower", "higher"] = "lower"
     largest: float = 1.0
     """Largest value of one unit, where ``units`` are means: 15 of a top-5 distance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionMetric:
-    """A metric of in-distribution against out-of-distribution scores."""
-
-    value: Callable[..., float]
-    """(scores_in, scores_out, **options) -> number."""
-    interval: Callable[[Floats, Sequence[Floats], int, Options], Interval]
-    """Of the mean over OOD sets that share the in-distribution set."""
-    direction: Literal["lower", "higher"]
-    chance: Callable[[int, int, Options], float]
-    """(n_in, n_out, options) -> what a detector without skill reaches."""
 
 
 # ------------------------------------------------------------------------------------------ intervals
@@ -90,7 +78,7 @@ def _calibration_interval(
 
 
 def _selective_interval(
-    statistic: Literal["aurc", "excess_aurc", "aurra", "soft_f1_score", "error_detection_auroc"],
+    statistic: SelectiveStatistic,
 ) -> Callable[[Sequence[Units], int, Options], Interval]:
     def interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
         return metrics.selective_interval(*_over_conditions(units), statistic=statistic, seed=seed)
@@ -104,6 +92,18 @@ def _error_detection_interval(units: Sequence[Units], seed: int, options: Option
     (confidence, correct), = units  # fmt: skip
     right = correct == 1
     return metrics.auroc_interval(-confidence[right], [-confidence[~right]])
+
+
+def _rejection_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    """As of the AUROC, of which the ratio is twice what is above one half."""
+    found = _error_detection_interval(units, seed, options)
+    low, high = 2.0 * found.low - 1.0, 2.0 * found.high - 1.0
+    return Interval(low=low, high=high, method=found.method, level=found.level)
+
+
+def _coverage_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    coverage = float(options["coverage"])
+    return metrics.accuracy_at_coverage_interval(*_over_conditions(units), coverage=coverage, seed=seed)
 
 
 def _top_k_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
@@ -145,6 +145,11 @@ def _top_k(outputs: Outputs, *, k: int = 0) -> float:
             "k is too large", expected=f"at most the {outputs.n_ranked} classes kept", found=str(k)
         )
     return float(np.mean(outputs.label_rank >= k))
+
+
+def _accuracy_at_coverage(outputs: Outputs, *, coverage: float = 0.0) -> float:
+    """Return the accuracy at a coverage, which has no default that would do."""
+    return metrics.accuracy_at_coverage(outputs.confidence, outputs.correct, coverage=coverage)
 
 
 def _nll(outputs: Outputs) -> float:
@@ -228,6 +233,11 @@ METRICS: dict[str, Metric] = {
         units=_confidence_and_correct,
         interval=_selective_interval("aurc"),
     ),
+    "augrc": Metric(
+        value=_of_confidence(metrics.augrc),
+        units=_confidence_and_correct,
+        interval=_selective_interval("augrc"),
+    ),
     "excess_aurc": Metric(
         value=_of_confidence(metrics.excess_aurc),
         units=_confidence_and_correct,
@@ -251,45 +261,25 @@ METRICS: dict[str, Metric] = {
         interval=_error_detection_interval,
         direction="higher",
     ),
+    "prediction_rejection_ratio": Metric(
+        value=_of_confidence(metrics.prediction_rejection_ratio),
+        units=_confidence_and_correct,
+        interval=_rejection_interval,
+        # From -1 to 1: a percentage would pass for a share.
+        unit="score",
+        direction="higher",
+    ),
+    "accuracy_at_coverage": Metric(
+        value=_accuracy_at_coverage,
+        units=_confidence_and_correct,
+        interval=_coverage_interval,
+        direction="higher",
+    ),
     "top5_distance": Metric(
         value=lambda o: metrics.top5_distance(o.ranked, compare=o.compare),
         units=lambda o: (metrics.top5_distances_per_clip(o.ranked, compare=o.compare),),
         interval=_distance_interval,
         unit="score",
         largest=_FARTHEST,
-    ),
-}
-
-
-def _share_out(n_in: int, n_out: int, options: Options) -> float:
-    rate = options.get("base_rate")
-    return n_out / (n_in + n_out) if rate is None else float(rate)
-
-
-def _drawn(function: Callable[..., Interval]) -> Callable[[Floats, Sequence[Floats], int, Options], Interval]:
-    def interval(scores_in: Floats, scores_out: Sequence[Floats], seed: int, options: Options) -> Interval:
-        return function(scores_in, scores_out, seed=seed, **options)
-
-    return interval
-
-
-DETECTION_METRICS: dict[str, DetectionMetric] = {
-    "auroc": DetectionMetric(
-        value=metrics.auroc,
-        interval=lambda scores_in, scores_out, seed, options: metrics.auroc_interval(scores_in, scores_out),
-        direction="higher",
-        chance=lambda n_in, n_out, options: 0.5,
-    ),
-    "aupr_out": DetectionMetric(
-        value=metrics.aupr_out,
-        interval=_drawn(metrics.aupr_interval),
-        direction="higher",
-        chance=_share_out,
-    ),
-    "fpr_at_tpr": DetectionMetric(
-        value=metrics.fpr_at_tpr,
-        interval=_drawn(metrics.fpr_interval),
-        direction="lower",
-        chance=lambda n_in, n_out, options: float(options.get("tpr", 0.95)),
     ),
 }

@@ -12,11 +12,12 @@ from robustbench_safety.aggregating import Measured, Scored, is_rate, metric_of
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.label_sets import labels_of, mapped_labels
+from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.detectors import NEED_LOGITS, ood_score
 from robustbench_safety.errors import DataError, IncompatiblePredictionsError, UndefinedMetricError
 from robustbench_safety.files import digest_of
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset, subset_columns
-from robustbench_safety.measures import DetectionMetric, Metric, Outputs, Units
+from robustbench_safety.measures import Metric, Outputs, Units
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.recording import draw_histogram, draw_reliability, recorded_interval, rounded
 from robustbench_safety.records import (

@@ -24,6 +24,7 @@ LAYERS = (
     (
         "outputs",
         "measures",
+        "detection_measures",
         "recording",
         "aggregating",
         "normalising",
@@ -56,6 +57,7 @@ ALLOWED_OUTSIDE = {
     "detectors": {"numpy", "scipy", "sklearn"},
     "outputs": {"numpy", "scipy"},
     "measures": {"numpy", "scipy"},
+    "detection_measures": {"numpy"},
     "recording": {"numpy"},
     "aggregating": {"numpy"},
     "normalising": {"numpy"},

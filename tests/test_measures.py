@@ -13,8 +13,9 @@ from scipy.special import softmax
 
 from robustbench_safety import metrics
 from robustbench_safety.data.label_sets import Labels
+from robustbench_safety.detection_measures import DETECTION_METRICS
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError, UsageError
-from robustbench_safety.measures import DETECTION_METRICS, METRICS, Outputs
+from robustbench_safety.measures import METRICS, Outputs
 from robustbench_safety.predictions import Predictions
 from robustbench_safety.summary import summarize
 from tests.stored_predictions import of_logits, predictions

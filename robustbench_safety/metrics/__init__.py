@@ -42,7 +42,13 @@ from robustbench_safety.metrics.corruption import (
     worst_corruption,
 )
 from robustbench_safety.metrics.detection import aupr_in, aupr_out, auroc, fpr_at_tpr, fpr_at_tpr_hendrycks
-from robustbench_safety.metrics.detection_intervals import aupr_interval, auroc_interval, fpr_interval
+from robustbench_safety.metrics.detection_intervals import (
+    aupr_in_interval,
+    aupr_interval,
+    auroc_interval,
+    fpr_hendrycks_interval,
+    fpr_interval,
+)
 from robustbench_safety.metrics.differences import independent_difference
 from robustbench_safety.metrics.intervals import (
     Interval,
@@ -71,8 +77,9 @@ from robustbench_safety.metrics.selective import (
     augrc,
     prediction_rejection_ratio,
     unknown_aurc,
+    unknown_aurc_by_score,
 )
-from robustbench_safety.metrics.selective_intervals import selective_interval
+from robustbench_safety.metrics.selective_intervals import accuracy_at_coverage_interval, selective_interval
 from robustbench_safety.metrics.shift import (
     AccuracyBand,
     AccuracyLine,
@@ -87,6 +94,7 @@ from robustbench_safety.metrics.temperature import (
     fit_temperature,
     scaled_logits,
 )
+from robustbench_safety.metrics.unknown_intervals import unknown_aurc_interval
 
 __all__ = [
     "AccuracyBand",
@@ -98,9 +106,11 @@ __all__ = [
     "RiskCoverageCurve",
     "WorstCorruption",
     "accuracy_at_coverage",
+    "accuracy_at_coverage_interval",
     "accuracy_line_band",
     "augrc",
     "aupr_in",
+    "aupr_in_interval",
     "aupr_interval",
     "aupr_out",
     "aurc",
@@ -125,6 +135,7 @@ __all__ = [
     "flips_per_clip",
     "fpr_at_tpr",
     "fpr_at_tpr_hendrycks",
+    "fpr_hendrycks_interval",
     "fpr_interval",
     "independent_difference",
     "maximum_calibration_error",
@@ -156,6 +167,8 @@ __all__ = [
     "top_k_error",
     "two_sample_bootstrap_interval",
     "unknown_aurc",
+    "unknown_aurc_by_score",
+    "unknown_aurc_interval",
     "wilson_interval",
     "worst_corruption",
     "zipf_distance",

@@ -177,11 +177,7 @@ def fpr_at_tpr_hendrycks(scores_in: FloatArray, scores_out: FloatArray, *, tpr: 
         0.3333333333333333
     """
     fraction_option(tpr, "tpr", one_allowed=True)
-    counts = roc_counts(*scores(scores_in, scores_out))
-    all_caught = int(np.argmax(counts.true_positives == counts.n_out))
-    rising = slice(all_caught, None, -1)
-    nearest = np.argmin(np.abs(counts.true_positives[rising] / counts.n_out - tpr))
-    return float(counts.false_positives[rising][nearest]) / counts.n_in
+    return float(nearest_false_positive_rate(roc_counts(*scores(scores_in, scores_out)), tpr=tpr))
 
 
 def area_under_roc(counts: RocCounts) -> float:
@@ -210,6 +206,19 @@ def false_positive_rate(counts: RocCounts, *, tpr: float) -> FloatArray:
     enough = counts.true_positives / counts.n_out >= tpr
     first = np.argmax(enough, axis=-1, keepdims=True)
     return np.take_along_axis(counts.false_positives, first, axis=-1)[..., 0] / counts.n_in
+
+
+def nearest_false_positive_rate(counts: RocCounts, *, tpr: float) -> FloatArray:
+    """Return the FPR where the TPR is nearest to ``tpr``, along the last axis; see the published rule."""
+    recalls = counts.true_positives / counts.n_out
+    distances = np.abs(recalls - tpr)
+    all_caught = np.argmax(recalls == 1, axis=-1, keepdims=True)
+    distances[np.arange(distances.shape[-1]) > all_caught] = np.inf
+    # In a resample no image may lie above the top thresholds, which are none of its own then.
+    distances[(counts.true_positives == 0) & (counts.false_positives == 0)] = np.inf
+    # Of equal distances the last, whose threshold is the lowest.
+    last = distances.shape[-1] - 1 - np.argmin(distances[..., ::-1], axis=-1, keepdims=True)
+    return np.take_along_axis(counts.false_positives, last, axis=-1)[..., 0] / counts.n_in
 
 
 def _aupr(negatives: FloatArray, positives: FloatArray, *, base_rate: float | None) -> float:

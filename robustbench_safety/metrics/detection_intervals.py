@@ -1,4 +1,4 @@
-"""Confidence intervals of AUROC, AUPR and FPR, of one OOD set or of the mean over several.
+"""Confidence intervals of AUROC, both AUPRs and both FPRs, of one OOD set or of the mean over several.
 
 Several OOD sets share the ID set, as the columns of a scorecard do: their errors are correlated, and
 the interval of the mean has to know it. A resample therefore draws the ID images once for all of them.
@@ -7,18 +7,30 @@ the interval of the mean has to know it. A resample therefore draws the ID image
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
 from robustbench_safety.errors import UndefinedMetricError
 from robustbench_safety.metrics.checks import FloatArray, IntArray, finite, fraction_option
-from robustbench_safety.metrics.detection import average_precision, false_positive_rate
+from robustbench_safety.metrics.detection import (
+    average_precision,
+    false_positive_rate,
+    nearest_false_positive_rate,
+)
 from robustbench_safety.metrics.intervals import Interval, constant_interval, percentile_interval
-from robustbench_safety.metrics.ranking import RocCounts, tie_starts
+from robustbench_safety.metrics.ranking import RocCounts
 from robustbench_safety.metrics.resampling import blocks, check_options, draw_counts
 
-__all__ = ["aupr_interval", "auroc_interval", "fpr_interval"]
+__all__ = [
+    "aupr_in_interval",
+    "aupr_interval",
+    "auroc_interval",
+    "fpr_hendrycks_interval",
+    "fpr_interval",
+]
 
 
 def auroc_interval(
@@ -102,7 +114,7 @@ def aupr_interval(
         UsageError: ``base_rate``, ``seed``, ``draws`` or ``level`` cannot be used.
 
     Conventions:
-        For ``aupr_in`` pass ``(-scores_out, -scores_in)``.
+        For ``aupr_in`` there is :func:`aupr_in_interval`.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, section 8.3, 1993.
@@ -117,6 +129,52 @@ def aupr_interval(
         return average_precision(counts, base_rate=base_rate)
 
     return _bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
+
+
+def aupr_in_interval(
+    scores_in: FloatArray,
+    scores_out: FloatArray | Sequence[FloatArray],
+    *,
+    base_rate: float | None = None,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Measure how far the (mean) ``aupr_in`` may lie from its true value. Narrower is better.
+
+    Args:
+        scores_in: OOD scores of the ID images, [N].
+        scores_out: OOD scores of the OOD images, [M], or one such array for each of K sets.
+        base_rate: As for ``aupr_in``, the share of ID images; None takes each set's own.
+        seed: Seed of the draws.
+        draws: Number of resamples, at least 100.
+        level: Coverage aimed at, a fraction in (0, 1).
+
+    Returns:
+        Percentile interval within [0, 1], ID and OOD resampled apart. If all draws agree, the
+        Clopper-Pearson bound for the smallest group.
+
+    Raises:
+        UndefinedMetricError: A group is empty, or a score is NaN or infinite.
+        UsageError: ``base_rate``, ``seed``, ``draws`` or ``level`` cannot be used.
+
+    Conventions:
+        Of one set it is ``aupr_interval(-scores_out, -scores_in)``; of several that would draw the ID images
+        apart for each.
+
+    Source:
+        As :func:`aupr_interval`.
+
+    Example:
+        >>> interval = aupr_in_interval(np.zeros(10), np.ones(10), seed=0)  # never a mistake in 10
+        >>> round(interval.low, 4), interval.high
+        (0.6915, 1.0)
+    """
+
+    def statistic(counts: RocCounts) -> FloatArray:
+        return average_precision(counts, base_rate=base_rate)
+
+    return _bootstrap(statistic, scores_in, scores_out, at=_at_id_scores, seed=seed, draws=draws, level=level)
 
 
 def fpr_interval(
@@ -165,6 +223,55 @@ def fpr_interval(
     return _bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
 
 
+def fpr_hendrycks_interval(
+    scores_in: FloatArray,
+    scores_out: FloatArray | Sequence[FloatArray],
+    *,
+    tpr: float = 0.95,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Measure how far the (mean) ``fpr_at_tpr_hendrycks`` may lie from its true value. Narrower is better.
+
+    Args:
+        scores_in: OOD scores of the ID images, [N].
+        scores_out: OOD scores of the OOD images, [M], or one such array for each of K sets.
+        tpr: Share of OOD images to catch, a fraction in (0, 1].
+        seed: Seed of the draws.
+        draws: Number of resamples, at least 100.
+        level: Coverage aimed at, a fraction in (0, 1).
+
+    Returns:
+        Percentile interval within [0, 1], ID and OOD resampled apart; the threshold is found anew in
+        each draw. If all draws agree, the Clopper-Pearson bound for the smallest group.
+
+    Raises:
+        UndefinedMetricError: A group is empty, or a score is NaN or infinite.
+        UsageError: ``tpr``, ``seed``, ``draws`` or ``level`` cannot be used.
+
+    Conventions:
+        The same truth as :func:`fpr_interval`: over a whole population some threshold has the wanted TPR. It
+        takes longer, as the rule may stop at any score and not at those of OOD images alone.
+
+    Source:
+        As :func:`fpr_interval`.
+
+    Example:
+        >>> interval = fpr_hendrycks_interval(np.zeros(10), np.ones(10), seed=0)
+        >>> interval.low, round(interval.high, 4)
+        (0.0, 0.3085)
+    """
+    fraction_option(tpr, "tpr", one_allowed=True)
+
+    def statistic(counts: RocCounts) -> FloatArray:
+        return nearest_false_positive_rate(counts, tpr=tpr)
+
+    return _bootstrap(
+        statistic, scores_in, scores_out, at=_at_all_scores, seed=seed, draws=draws, level=level
+    )
+
+
 def _sorted_groups(
     scores_in: FloatArray, scores_out: FloatArray | Sequence[FloatArray]
 ) -> tuple[FloatArray, list[FloatArray]]:
@@ -180,11 +287,58 @@ def share_below(values: FloatArray, ordered: FloatArray) -> FloatArray:
     return np.asarray(doubled / (2.0 * len(ordered)))
 
 
+@dataclass(frozen=True)
+class _Thresholds:
+    """Where the counts of an OOD set are taken: how many images of either kind count at each threshold."""
+
+    ranks_in: IntArray
+    """Images above each threshold in the sorted ID scores, the highest first."""
+    ranks_out: IntArray
+    """Of the OOD scores."""
+    positive: Literal["in", "out"] = "out"
+
+    def counts(self, cumulated_in: FloatArray, cumulated_out: FloatArray) -> RocCounts:
+        n_in, n_out = cumulated_in.shape[1] - 1, cumulated_out.shape[1] - 1
+        above_in, above_out = cumulated_in[:, self.ranks_in], cumulated_out[:, self.ranks_out]
+        if self.positive == "in":
+            # From the lowest score up: what is not above a threshold is taken for an ID image.
+            return RocCounts(
+                true_positives=n_in - above_in, false_positives=n_out - above_out, n_out=n_in, n_in=n_out
+            )
+        return RocCounts(true_positives=above_out, false_positives=above_in, n_out=n_out, n_in=n_in)
+
+
+def _at_ood_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
+    """Take every distinct score of an OOD image, where alone recall changes."""
+    falling = np.unique(outside)[::-1]
+    return _Thresholds(_n_from(inside, falling), _n_from(outside, falling))
+
+
+def _at_all_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
+    falling = np.unique(np.concatenate([inside, outside]))[::-1]
+    return _Thresholds(_n_from(inside, falling), _n_from(outside, falling))
+
+
+def _at_id_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
+    """Take every distinct score of an ID image from below, where the recall of ID images changes."""
+    rising = np.unique(inside)
+    return _Thresholds(_n_beyond(inside, rising), _n_beyond(outside, rising), positive="in")
+
+
+def _n_from(ordered: FloatArray, thresholds: FloatArray) -> IntArray:
+    return len(ordered) - np.searchsorted(ordered, thresholds, side="left").astype(np.int64)
+
+
+def _n_beyond(ordered: FloatArray, thresholds: FloatArray) -> IntArray:
+    return len(ordered) - np.searchsorted(ordered, thresholds, side="right").astype(np.int64)
+
+
 def _bootstrap(
     statistic: Callable[[RocCounts], FloatArray],
     scores_in: FloatArray,
     scores_out: FloatArray | Sequence[FloatArray],
     *,
+    at: Callable[[FloatArray, FloatArray], _Thresholds] = _at_ood_scores,
     seed: int,
     draws: int,
     level: float,
@@ -192,36 +346,22 @@ def _bootstrap(
     """Resample by counts: the scores are sorted once, and a draw only changes how often each one counts."""
     check_options(seed=seed, draws=draws, level=level)
     inside, outsides = _sorted_groups(scores_in, scores_out)
-    falling_in = -inside[::-1]
-    thresholds = [_Thresholds(falling_in, -outside[::-1]) for outside in outsides]
+    thresholds = [at(inside, outside) for outside in outsides]
     rng_in, *rngs_out = np.random.default_rng(seed).spawn(1 + len(outsides))
     drawn = []
     for rows in blocks(draws, max(len(group) for group in (inside, *outsides))):
-        counts_in = np.cumsum(draw_counts(rng_in, rows, len(inside)), axis=1, dtype=np.float64)
+        of_in = _cumulated(draw_counts(rng_in, rows, len(inside)))
         values = [
-            statistic(at.counts(counts_in, draw_counts(rng, rows, at.n_out)))
-            for at, rng in zip(thresholds, rngs_out, strict=True)
+            statistic(place.counts(of_in, _cumulated(draw_counts(rng, rows, len(outside)))))
+            for outside, place, rng in zip(outsides, thresholds, rngs_out, strict=True)
         ]
         drawn.append(np.mean(values, axis=0))
     smallest = min(len(group) for group in (inside, *outsides))
     return percentile_interval(np.concatenate(drawn), smallest, level=level)
 
 
-class _Thresholds:
-    """The distinct scores of an OOD set, where alone recall changes, and the ID images at or above each."""
-
-    def __init__(self, falling_in: FloatArray, falling_out: FloatArray) -> None:
-        starts = tie_starts(falling_out)
-        self.n_out = len(falling_out)
-        self._ends = np.append(starts[1:], self.n_out) - 1
-        self._n_in_above = np.searchsorted(falling_in, falling_out[starts], side="right")
-
-    def counts(self, cumulated_in: FloatArray, drawn_out: IntArray) -> RocCounts:
-        rows, n_in = cumulated_in.shape
-        from_zero = np.concatenate([np.zeros((rows, 1)), cumulated_in], axis=1)
-        return RocCounts(
-            true_positives=np.cumsum(drawn_out, axis=1, dtype=np.float64)[:, self._ends],
-            false_positives=from_zero[:, self._n_in_above],
-            n_out=self.n_out,
-            n_in=n_in,
-        )
+def _cumulated(drawn: IntArray) -> FloatArray:
+    """Return how often the highest 0, 1 ... N images were drawn, together: [rows, N + 1]."""
+    out = np.zeros((drawn.shape[0], drawn.shape[1] + 1))
+    np.cumsum(drawn, axis=1, out=out[:, 1:])
+    return out

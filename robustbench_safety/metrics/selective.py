@@ -11,9 +11,16 @@ from robustbench_safety.metrics.checks import (
     confidence_and_correct,
     finite,
     fraction_option,
+    scores,
 )
 
-__all__ = ["accuracy_at_coverage", "augrc", "prediction_rejection_ratio", "unknown_aurc"]
+__all__ = [
+    "accuracy_at_coverage",
+    "augrc",
+    "prediction_rejection_ratio",
+    "unknown_aurc",
+    "unknown_aurc_by_score",
+]
 
 
 def accuracy_at_coverage(
@@ -51,10 +58,14 @@ def accuracy_at_coverage(
     """
     fraction_option(coverage, "coverage", one_allowed=True)
     wrong = errors_kept(confidence, correct)
-    ranks = np.arange(1, len(wrong) + 1)
-    # Compared as k / N: 0.07 * 100 is above 7, and would answer 8.
-    answered = int(np.argmax(ranks / len(wrong) >= coverage)) + 1
+    answered = n_answered(len(wrong), coverage)
     return 1.0 - float(wrong[answered - 1]) / answered
+
+
+def n_answered(n: int, coverage: float) -> int:
+    """Return the fewest of ``n`` images that make up a coverage."""
+    # Compared as k / N: 0.07 * 100 is above 7, and would answer 8.
+    return int(np.argmax(np.arange(1, n + 1) / n >= coverage)) + 1
 
 
 def augrc(confidence: FloatArray, correct: FloatArray | NDArray[np.bool_]) -> float:
@@ -167,5 +178,44 @@ def unknown_aurc(
     """
     inside, right = confidence_and_correct(confidence_in, correct_in)
     outside = finite(confidence_out, "confidence_out")
-    together = np.concatenate([inside, outside])
-    return aurc(together, np.concatenate([right, np.zeros(len(outside))]))
+    confidence_and_correct(outside, np.zeros(len(outside)))
+    return unknown_aurc_by_score(-inside, right, -outside)
+
+
+def unknown_aurc_by_score(
+    scores_in: FloatArray, correct_in: FloatArray | NDArray[np.bool_], scores_out: FloatArray
+) -> float:
+    """Measure :func:`unknown_aurc` where a detector says which images to answer first. Lower is better.
+
+    The images with the lowest OOD score are answered first. Only their order counts: the confidence is taken
+    to be the rank of the score from above.
+
+    Args:
+        scores_in: OOD scores of the ID images, any real unit, [N].
+        correct_in: 1 where the prediction of the ID image is right, else 0, [N].
+        scores_out: OOD scores of the OOD images, near and far ones together, same unit, [M].
+
+    Returns:
+        Fraction in (0, 1]. A score without skill reaches the share of OOD images and wrong answers among all.
+
+    Raises:
+        UndefinedMetricError: Either group is empty, a score is NaN or infinite, shapes differ, or
+            ``correct_in`` holds other values than 0 and 1.
+
+    Conventions:
+        With the detector MSP it is :func:`unknown_aurc` of the confidences. A good detector of unknowns need
+        not be one of wrong answers, and both count here.
+
+    Source:
+        As :func:`unknown_aurc`.
+
+    Example:
+        >>> # From the lowest score: right, OOD, wrong. Risks 0, 1/2 and 2/3.
+        >>> round(unknown_aurc_by_score(np.array([-9.0, 4.0]), np.array([1, 0]), np.array([0.0])), 4)
+        0.3889
+    """
+    inside, outside = scores(scores_in, scores_out)
+    together = -np.concatenate([inside, outside])
+    distinct, ranks = np.unique(together, return_inverse=True)
+    right = np.concatenate([finite(correct_in, "correct"), np.zeros(len(outside))])
+    return aurc(ranks / len(distinct), right)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,15 +17,26 @@ from numpy.typing import NDArray
 
 from robustbench_safety.errors import UsageError
 from robustbench_safety.metrics.accuracy import error_detection_auroc
-from robustbench_safety.metrics.checks import FloatArray, confidence_and_correct
-from robustbench_safety.metrics.intervals import Interval, bootstrap_interval
+from robustbench_safety.metrics.checks import FloatArray, confidence_and_correct, fraction_option
+from robustbench_safety.metrics.intervals import Interval, bootstrap_interval, constant_interval
 from robustbench_safety.metrics.ranking import mean_within_ties
 from robustbench_safety.metrics.reliability import soft_f1_score
+from robustbench_safety.metrics.selective import n_answered
 
-__all__ = ["SelectiveStatistic", "selective_interval"]
+__all__ = ["SelectiveStatistic", "accuracy_at_coverage_interval", "aurc_values", "selective_interval"]
 
-SelectiveStatistic = Literal["aurc", "excess_aurc", "aurra", "soft_f1_score", "error_detection_auroc"]
+SelectiveStatistic = Literal[
+    "aurc",
+    "augrc",
+    "excess_aurc",
+    "aurra",
+    "soft_f1_score",
+    "error_detection_auroc",
+    "prediction_rejection_ratio",
+]
 """Metrics by their names."""
+
+ValuesOf = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 def selective_interval(
@@ -51,8 +63,8 @@ def selective_interval(
         level: Coverage aimed at, a fraction in (0, 1).
 
     Returns:
-        Percentile interval of the statistic, or of its mean over the C conditions, within [0, 1]. If all
-        images have one value (no error at all, say), the Clopper-Pearson bound for N images.
+        Percentile interval of the statistic, or of its mean over the C conditions, within [0, 1], or [-1, 1]
+        of a PRR. If all images have one value (no error at all, say), the Clopper-Pearson bound for N images.
 
     Raises:
         UndefinedMetricError: The input is empty or not finite, or the statistic is undefined on a condition.
@@ -76,19 +88,89 @@ def selective_interval(
     """
     if statistic not in _VALUES:
         raise UsageError("statistic cannot be used", expected=" or ".join(_VALUES), found=repr(statistic))
+    values, n_conditions = _values_of_each(confidence, correct, _VALUES[statistic])
+    # PRR is the one that may be negative.
+    lowest = -1.0 if statistic == "prediction_rejection_ratio" else 0.0
+    shares = (values - lowest) / (1.0 - lowest)
+    interval = bootstrap_interval(shares, seed=seed, draws=draws, level=level)
+    return _named(interval, lowest, n_conditions)
+
+
+def accuracy_at_coverage_interval(
+    confidence: FloatArray,
+    correct: FloatArray | NDArray[np.bool_],
+    *,
+    coverage: float,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Measure how far a (mean) accuracy at coverage may lie from its true value. Narrower is better.
+
+    With another sample another confidence parts the answered images from the rest. To first order the
+    answered share moves along the images near the threshold, so an answered image adds its own error less
+    the error rate there, which is taken from the ranks within ``N^(2/3)`` of the threshold.
+
+    Args:
+        confidence: Confidence in the predicted class, fraction, [N] or [C conditions, N source images].
+        correct: 1 where the prediction is right, else 0, same shape.
+        coverage: Least share of the images to answer, a fraction in (0, 1].
+        seed: Seed of the draws.
+        draws: Number of resamples, at least 100; each draws source images with all their conditions.
+        level: Coverage aimed at by the interval, a fraction in (0, 1).
+
+    Returns:
+        Percentile interval of the accuracy, or of its mean over the C conditions, within [0, 1]. If no answer
+        that counts is wrong, the Clopper-Pearson bound for the images answered.
+
+    Raises:
+        UndefinedMetricError: The input is empty or not finite.
+        UsageError: ``coverage``, ``seed``, ``draws`` or ``level`` cannot be used.
+
+    Conventions:
+        The binomial interval of the images answered takes their choice for known: it is too narrow where the
+        error rate at the threshold is well above that of the answered. With very few errors among the
+        answered (three, say) this one is a little short too.
+
+    Source:
+        As :func:`selective_interval`.
+
+    Example:
+        >>> confidence, correct = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 1])
+        >>> interval = accuracy_at_coverage_interval(confidence, correct, coverage=0.5, seed=0)
+        >>> interval.low < 0.5 < interval.high
+        True
+    """
+    fraction_option(coverage, "coverage", one_allowed=True)
+    values, n_conditions = _values_of_each(confidence, correct, partial(_accuracy_values, coverage=coverage))
+    if values.min() == values.max():
+        answered = n_answered(len(values), coverage)
+        interval = constant_interval(float(values[0]), answered, smallest=0.0, level=level)
+    else:
+        interval = bootstrap_interval(values, seed=seed, draws=draws, level=level)
+    return _named(interval, 0.0, n_conditions)
+
+
+def _values_of_each(
+    confidence: FloatArray, correct: FloatArray | NDArray[np.bool_], values_of: ValuesOf
+) -> tuple[FloatArray, int | None]:
+    """Return the value of each image, over conditions its mean, and of how many; None where there is one."""
     conf, right = confidence_and_correct(confidence, correct, ndim=2 if np.ndim(confidence) == 2 else 1)
-    values_of = _VALUES[statistic]
     rows = zip(np.atleast_2d(conf), np.atleast_2d(right), strict=True)
     values = np.mean([values_of(*row) for row in rows], axis=0)
-    interval = bootstrap_interval(values, seed=seed, draws=draws, level=level)
+    return values, len(conf) if conf.ndim == 2 else None
+
+
+def _named(interval: Interval, lowest: float, n_conditions: int | None) -> Interval:
+    """Return the interval of shares on the range from ``lowest`` to 1, and say what it was made of."""
     method = f"{interval.method}, influence of each image"
-    if conf.ndim == 2:
-        method += f", mean over {len(conf)} conditions"
-    low, high = max(0.0, interval.low), min(1.0, interval.high)
-    return Interval(low=min(low, 1.0), high=max(high, 0.0), method=method, level=level)
+    if n_conditions is not None:
+        method += f", mean over {n_conditions} conditions"
+    low, high = (lowest + (1.0 - lowest) * min(max(end, 0.0), 1.0) for end in (interval.low, interval.high))
+    return Interval(low=low, high=high, method=method, level=interval.level)
 
 
-def _aurc_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
+def aurc_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
     """Return the derivative of AURC by the share of each image, which is its value: AURC is of degree 1.
 
     Image i at rank p adds the risk there, and moves the risk R_k of every later rank k by (error - R_k) / k.
@@ -107,17 +189,32 @@ def _aurc_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
     return values
 
 
+def _augrc_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
+    """Return the derivative of AUGRC less AUGRC, which is of degree 2: of pairs of an error and a later rank.
+
+    An image adds the errors up to its rank, and if it is wrong the ranks from its own on.
+    """
+    order = np.lexsort((correct, confidence))[::-1]
+    falling, wrong = confidence[order], 1.0 - correct[order]
+    n = len(wrong)
+    kept = np.cumsum(mean_within_ties(falling, wrong))
+    from_here = mean_within_ties(falling, np.arange(n, 0.0, -1.0))
+    values = np.empty(n)
+    values[order] = (mean_within_ties(falling, kept) + wrong * from_here) / n - math.fsum(kept) / n**2
+    return values
+
+
 def _excess_aurc_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
     wrong = 1.0 - correct
     risk = math.fsum(wrong) / len(wrong)
     if risk == 1:
         return np.zeros(len(wrong))
     optimum = risk + (1 - risk) * math.log1p(-risk)
-    return _aurc_values(confidence, correct) - optimum + math.log1p(-risk) * (wrong - risk)
+    return aurc_values(confidence, correct) - optimum + math.log1p(-risk) * (wrong - risk)
 
 
 def _aurra_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
-    return 1.0 - _aurc_values(confidence, correct)
+    return 1.0 - aurc_values(confidence, correct)
 
 
 def _soft_f1_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
@@ -138,15 +235,38 @@ def _error_detection_values(confidence: FloatArray, correct: FloatArray) -> Floa
     return area + (share - area) / in_group
 
 
+def _rejection_values(confidence: FloatArray, correct: FloatArray) -> FloatArray:
+    return 2.0 * _error_detection_values(confidence, correct) - 1.0
+
+
+def _accuracy_values(confidence: FloatArray, correct: FloatArray, *, coverage: float) -> FloatArray:
+    """Return the values of the accuracy of the answered images; tied ones at the threshold are so in part."""
+    order = np.lexsort((correct, confidence))[::-1]
+    falling, wrong = confidence[order], 1.0 - correct[order]
+    n, spread = len(wrong), mean_within_ties(falling, wrong)
+    answered = n_answered(n, coverage)
+    part = mean_within_ties(falling, (np.arange(n) < answered).astype(np.float64))
+    # As far on either side, or the rate would be that of images on one side of the threshold.
+    reach = max(1, min(round(n ** (2 / 3)), answered, n - answered))
+    at_threshold = float(np.mean(spread[max(0, answered - reach) : answered + reach]))
+    share, risk = answered / n, math.fsum(part * wrong) / n
+    moved = part * (wrong - at_threshold) - (risk - at_threshold * share)
+    values = np.empty(n)
+    values[order] = 1.0 - (risk + moved) / share
+    return values
+
+
 def _share_below(ordered: FloatArray, values: FloatArray) -> FloatArray:
     below, up_to = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     return np.asarray((below + up_to) / (2.0 * len(ordered)))
 
 
-_VALUES: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
-    "aurc": _aurc_values,
+_VALUES: dict[str, ValuesOf] = {
+    "aurc": aurc_values,
+    "augrc": _augrc_values,
     "excess_aurc": _excess_aurc_values,
     "aurra": _aurra_values,
     "soft_f1_score": _soft_f1_values,
     "error_detection_auroc": _error_detection_values,
+    "prediction_rejection_ratio": _rejection_values,
 }
