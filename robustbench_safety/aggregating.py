@@ -64,6 +64,8 @@ class Measured:
     values: list[ConditionScore] = field(default_factory=list)
     units: list[Units] = field(default_factory=list)
     scores_out: list[Floats] = field(default_factory=list)
+    correct_in: Floats | None = None
+    """1 where an in-distribution image is answered rightly, else 0: [N]; of a metric that counts answers."""
     images: list[tuple[str, ...]] = field(default_factory=list)
     """Ids of the images (or clips) measured, of each condition: two cells on the same images are paired."""
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -72,7 +74,12 @@ class Measured:
 
 
 def score_of(
-    cells: Sequence[Cell], by_cell: Mapping[str, Measured], scores_in: Mapping[Scored, Floats], *, seed: int
+    cells: Sequence[Cell],
+    by_cell: Mapping[str, Measured],
+    scores_in: Mapping[Scored, Floats],
+    *,
+    seed: int,
+    pooled: bool = False,
 ) -> Score:
     """Return the score of one cell, or of the mean over several that measure the same.
 
@@ -81,6 +88,8 @@ def score_of(
         by_cell: What was measured, by cell id.
         scores_in: OOD scores of in-distribution images.
         seed: Of the bootstrap.
+        pooled: Whether the OOD sets of the cells are one list, for a metric that counts answers; else the
+            mean over the sets is taken.
     """
     first, metric = cells[0], metric_of(cells[0])
     unit = "fraction" if isinstance(metric, DetectionMetric) else metric.unit
@@ -93,14 +102,20 @@ def score_of(
     if reasons:
         return Score(value=None, n=0, interval=None, unit=unit, direction=metric.direction, reason=reasons[0])
     value = float(np.mean([np.mean([c.value for c in part.values]) for part in measured]))
-    n, n_out = measured[0].values[0].n, None
+    n, n_out, chance = measured[0].values[0].n, None, None
     if isinstance(metric, DetectionMetric):
         scored = Scored.of(first)
         assert scored is not None  # noqa: S101  # metric_of has checked it
         inside = scores_in[scored]
         sets = [scores for part in measured for scores in part.scores_out]
         n, n_out = len(inside), sum(len(scores) for scores in sets)
-        interval = where_defined(partial(metric.interval, inside, sets, seed, first.options))
+        answers = {} if measured[0].correct_in is None else {"correct_in": measured[0].correct_in}
+        interval_of = partial(metric.interval, inside, sets, seed, first.options, **answers)
+        if pooled:
+            value = metric.value(inside, np.concatenate(sets), **answers, **first.options)
+            chance = metric.chance(n, n_out, first.options, **answers)
+            interval_of = partial(interval_of, combine="pooled")
+        interval = where_defined(interval_of)
     else:
         units = [unit for part in measured for unit in part.units]
         images = [ids for part in measured for ids in part.images]
@@ -114,6 +129,7 @@ def score_of(
         interval=interval,
         unit=unit,
         direction=metric.direction,
+        chance=chance,
     )
 
 

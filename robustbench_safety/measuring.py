@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robustbench_safety.aggregating import Measured, Scored, is_rate, metric_of
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
-from robustbench_safety.data.label_sets import labels_of, mapped_labels
+from robustbench_safety.data.label_sets import Labels, labels_of, mapped_labels
 from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.detectors import NEED_LOGITS, ood_score
 from robustbench_safety.errors import DataError, IncompatiblePredictionsError, UndefinedMetricError
@@ -78,6 +78,7 @@ class Measuring:
         self.cells = {cell.id: Measured() for cell in suite.cells}
         self.headers: dict[Condition, PredictionsHeader] = {}
         self.scores_in: dict[Scored, Floats] = {}
+        self._correct_in: dict[tuple[str, str | None], Floats] = {}
         self.label_digests: dict[str, str] = {}
         self.curves = Curves()
         self.companion = Companion()
@@ -129,6 +130,7 @@ class Measuring:
             for scored in self._wanted:
                 if scored.in_distribution == condition.dataset:
                     self._score_in(scored, predictions)
+            self._answer_in(predictions, truth)
             self._temperatures.fit(predictions, self._columns)
         for cell in cells:
             try:
@@ -150,6 +152,20 @@ class Measuring:
             return
         self.scores_in[scored] = scores
         self._pair(predictions, scored, scores)
+
+    def _answer_in(self, predictions: Predictions, truth: Labels | None) -> None:
+        """Keep which images are answered rightly, by class subset, for cells that count this."""
+        condition = predictions.header.condition
+        for cell in self._suite.cells:
+            metric, key = metric_of(cell), (condition.dataset, cell.subset)
+            if cell.in_distribution != condition.dataset or not isinstance(metric, DetectionMetric):
+                continue
+            if metric.of_answers and key not in self._correct_in:
+                try:
+                    outputs = Outputs(predictions, self._columns(cell.subset), truth=truth)
+                    self._correct_in[key] = outputs.correct
+                except UndefinedMetricError as error:
+                    self._say(cell, f"{cell.metric} is undefined on {condition.path}: {error}")
 
     def _pair(self, predictions: Predictions, scored: Scored, scores: Floats) -> None:
         """Keep scores that columns rest on; those of all detectors would take the companion beyond 1 MB."""
@@ -228,15 +244,21 @@ class Measuring:
         if scores_in is None:
             return  # _fail or _score_in has said why
         scores_out = self._ood_scores(scored, predictions)
+        answers = {}
+        if metric.of_answers:
+            measured.correct_in = self._correct_in.get((scored.in_distribution, scored.subset))
+            if measured.correct_in is None:
+                return  # _answer_in has said why
+            answers["correct_in"] = measured.correct_in
         measured.scores_out.append(scores_out)
         self._pair(predictions, scored, scores_out)
         measured.values.append(
             ConditionScore(
                 condition=condition,
-                value=rounded(metric.value(scores_in, scores_out, **cell.options)),
+                value=rounded(metric.value(scores_in, scores_out, **answers, **cell.options)),
                 n=len(scores_out),
                 interval=None,
-                chance=metric.chance(len(scores_in), len(scores_out), cell.options),
+                chance=metric.chance(len(scores_in), len(scores_out), cell.options, **answers),
             )
         )
         draw_histogram(self.curves, cell.id, scores_in, scores_out)

@@ -17,8 +17,8 @@ from robustbench_safety import metrics
 from robustbench_safety.aggregating import Measured, metric_of, where_defined
 from robustbench_safety.baselines import baseline_table
 from robustbench_safety.data import DataRoot
+from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError
-from robustbench_safety.measures import DetectionMetric
 from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import rounded
 from robustbench_safety.records import (

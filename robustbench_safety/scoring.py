@@ -172,6 +172,8 @@ class _Scoring:
             return scores[cells[0].id]
         if aggregate.reduce == "mean":
             return score_of(cells, self._cells, self._measuring.scores_in, seed=seed)
+        if aggregate.reduce == "pooled":
+            return score_of(cells, self._cells, self._measuring.scores_in, seed=seed, pooled=True)
         if aggregate.reduce == "worst":
             return worst_of(cells[0], self._cells[cells[0].id], seed=seed)
         same = len(cells) == 1 or self._measuring.same_images(*cells)

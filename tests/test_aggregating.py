@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
 from robustbench_safety.aggregating import (
     Measured,
+    Scored,
     difference_of,
     groups_of,
     is_rate,
@@ -15,11 +18,13 @@ from robustbench_safety.aggregating import (
     score_of,
     worst_of,
 )
+from robustbench_safety.detection_measures import DETECTION_METRICS
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError
 from robustbench_safety.metrics import (
     Interval,
     independent_difference,
     paired_difference,
+    unknown_aurc_interval,
     wilson_interval,
 )
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
@@ -348,3 +353,77 @@ def test_a_number_without_an_interval_is_kept_and_its_difference_has_none_either
     between = difference_of([cell, other], {"detects": part, "other": part}, scores, seed=0)
     assert between.value == 0.75
     assert between.interval is None
+
+
+# ------------------------------------------------------------------------------------------ unknown images
+
+NEAR = Cell(id="near", dataset="near", metric="unknown_aurc", detector="msp", in_distribution="clean")
+FAR = NEAR.model_copy(update={"id": "far", "dataset": "far"})
+COMBINED: tuple[Literal["pooled"], Literal["mean"]] = ("pooled", "mean")
+INSIDE, RIGHT = np.array([0.1, 0.2, 0.6, 0.5]), np.array([1.0, 1.0, 0.0, 1.0])
+
+
+def of_unknowns(cell: Cell, *scores: list[float], reason: str | None = None) -> Measured:
+    """Return what is kept of a cell of unknown images, one list of scores for each condition."""
+    made = DETECTION_METRICS["unknown_aurc"]
+    outside = [np.array(one) for one in scores]
+    return Measured(
+        values=[
+            ConditionScore(
+                condition=Condition(dataset=cell.dataset, kind="clean", name="clean", level=level),
+                value=rounded(made.value(INSIDE, one, correct_in=RIGHT)),
+                n=len(one),
+                interval=None,
+                chance=made.chance(len(INSIDE), len(one), {}, correct_in=RIGHT),
+            )
+            for level, one in enumerate(outside)
+        ],
+        scores_out=outside,
+        correct_in=RIGHT,
+        reason=reason,
+    )
+
+
+def of_both(near: Measured, far: Measured, *, pooled: bool) -> Score:
+    scored_in = Scored.of(NEAR)
+    assert scored_in is not None
+    by_cell = {"near": near, "far": far}
+    return score_of([NEAR, FAR], by_cell, {scored_in: INSIDE}, seed=0, pooled=pooled)
+
+
+def test_pooled_sets_are_one_list_of_unknowns_and_their_mean_is_another_number() -> None:
+    near, far = of_unknowns(NEAR, [0.15]), of_unknowns(FAR, [0.7, 0.8])
+    # Together, rising: right .1, near .15, right .2, right .5, wrong .6, far .7, far .8.
+    # Risks 0, 1/2, 1/3, 1/4, 2/5, 3/6, 4/7.
+    pooled = of_both(near, far, pooled=True)
+    assert pooled.value == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4 + 2 / 5 + 3 / 6 + 4 / 7) / 7, abs=1e-10)
+    # Apart: 0, 1/2, 1/3, 1/4, 2/5 and 0, 0, 0, 1/4, 2/5, 3/6.
+    mean = of_both(near, far, pooled=False)
+    expected = ((1 / 2 + 1 / 3 + 1 / 4 + 2 / 5) / 5 + (1 / 4 + 2 / 5 + 3 / 6) / 6) / 2
+    assert mean.value == pytest.approx(expected, abs=1e-10)
+    # Of 7 images 3 are unknown and 1 is answered wrongly.
+    assert pooled.chance == pytest.approx(4 / 7)
+    assert mean.chance is None
+    as_one, as_mean = (
+        unknown_aurc_interval(INSIDE, RIGHT, [*near.scores_out, *far.scores_out], combine=combine, seed=0)
+        for combine in COMBINED
+    )
+    for found, interval in ((pooled, as_one), (mean, as_mean)):
+        assert found.interval == recorded_interval(interval)
+        assert (found.n, found.n_out, found.unit, found.direction) == (4, 3, "fraction", "lower")
+
+
+def test_all_conditions_of_pooled_cells_are_in_the_list() -> None:
+    one = of_both(of_unknowns(NEAR, [0.15], [0.7]), of_unknowns(FAR, [0.8]), pooled=True)
+    other = of_both(of_unknowns(NEAR, [0.15]), of_unknowns(FAR, [0.7, 0.8]), pooled=True)
+    assert one.value == other.value
+
+
+def test_pooled_sets_of_which_one_is_missing_are_null_and_name_the_cell() -> None:
+    found = of_both(of_unknowns(NEAR, [0.15]), Measured(reason="no predictions"), pooled=True)
+    assert (found.value, found.chance, found.reason) == (None, None, "far: no predictions")
+
+
+def test_a_score_without_pooled_sets_says_nothing_of_chance_so_that_old_records_keep_their_digests() -> None:
+    mean = of_both(of_unknowns(NEAR, [0.15]), of_unknowns(FAR, [0.7]), pooled=False)
+    assert "chance" not in mean.model_dump()

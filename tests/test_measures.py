@@ -281,6 +281,30 @@ def test_of_equal_logits_the_lower_class_comes_first() -> None:
     assert outputs.label_rank.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("options", [{}, {"coverage": 80}])
+def test_an_accuracy_at_coverage_needs_a_coverage(options: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="coverage cannot be used"):
+        METRICS["accuracy_at_coverage"].value(_stored_both_ways()[0], **options)
+
+
+@pytest.mark.parametrize("name", ["augrc", "prediction_rejection_ratio", "accuracy_at_coverage"])
+def test_selective_metrics_of_the_table_are_those_of_confidence_and_correctness(name: str) -> None:
+    outputs = _stored_both_ways()[0]
+    options = {"coverage": 0.7} if name == "accuracy_at_coverage" else {}
+    expected = getattr(metrics, name)(outputs.confidence, outputs.correct, **options)
+    assert METRICS[name].value(outputs, **options) == expected
+
+
+def test_the_interval_of_a_prr_on_one_condition_is_delong_s_on_its_scale() -> None:
+    outputs = _stored_both_ways()[0]
+    of_area, of_ratio = METRICS["error_detection_auroc"], METRICS["prediction_rejection_ratio"]
+    area, ratio = (one.interval([one.units(outputs)], 0, {}) for one in (of_area, of_ratio))
+    assert (ratio.low, ratio.high) == pytest.approx((2 * area.low - 1, 2 * area.high - 1), abs=1e-15)
+    assert ratio.method == area.method == "delong, logit scale"
+    # Percent would show -0.2 as a share of -20 %.
+    assert (of_area.unit, of_ratio.unit) == ("fraction", "score")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({}, "k cannot be used"), ({"k": 0}, "k cannot be used"), ({"k": 11}, "at most the 10 classes kept")],
@@ -346,6 +370,9 @@ CALIBRATION: dict[str, dict[str, int | float | str]] = {
     "aurra": {},
     "aurc": {},
     "excess_aurc": {},
+    "augrc": {},
+    "prediction_rejection_ratio": {},
+    "accuracy_at_coverage": {"coverage": 0.8},
     "error_detection_auroc": {},
     "top_k_error": {"k": 2},
 }

@@ -53,6 +53,9 @@ class Score(Record):
     """Which way is good."""
     reason: str | None = None
     """Why there is no value."""
+    chance: float | None = Field(default=None, exclude_if=is_empty)
+    """What a detector without skill would reach on all sets together, where they are pooled; where they are
+    not, each condition has its own."""
     worst: Name | None = Field(default=None, exclude_if=is_empty)
     """Name of the condition that the value is of, where it is that of the worst of several."""
     by_name: dict[Name, float] = Field(default_factory=dict, exclude_if=is_empty)

@@ -93,9 +93,7 @@ class Cell(Record):
         if self.detector is None and (self.fit or self.tune or self.detector_options):
             raise ValueError("fit, tune and detector_options go with a detector")
         if self.tune is not None and self.tune == self.in_distribution:
-            raise ValueError(
-                "no detector is set by the images it is measured on: say cross_fit, or others"
-            )
+            raise ValueError("no detector is set by the images it is measured on: say cross_fit, or others")
         return self
 
     @model_validator(mode="after")
@@ -114,13 +112,16 @@ class Cell(Record):
         return *measured, *detector, self.in_distribution
 
 
-Reduction = Literal["mean", "difference", "worst", "normalised", "relative"]
+Reduction = Literal["mean", "pooled", "difference", "worst", "normalised", "relative"]
 
 #: How many cells a reduction takes, where that is not free.
 _N_CELLS = {"difference": 2, "worst": 1, "normalised": 1, "relative": 2}
 
 #: Metrics that a baseline has a table of.
 _NORMALISED = ("error_rate", "flip_rate", "top5_distance")
+
+#: Metrics of several OOD sets as one list: those that count every unknown as an error, whatever set it is of.
+_POOLED = ("unknown_aurc",)
 
 
 class Aggregate(Record):
@@ -130,7 +131,8 @@ class Aggregate(Record):
     of: tuple[Name, ...] = Field(min_length=1)
     reduce: Reduction
     """``mean`` weighs the cells alike; ``difference`` is the first less the second; ``worst`` is that of the
-    condition name of a cell whose mean over the levels is worst.
+    condition name of a cell whose mean over the levels is worst; ``pooled`` takes the OOD sets of the cells
+    for one list of unknown images.
 
     ``normalised``, with a baseline's numbers of the same conditions: for each condition name of a cell the
     sum over its levels, divided by the baseline's; the mean over the names. Of error rates that is the mCE,
@@ -195,6 +197,8 @@ class Suite(Record):
         what = f"aggregate {aggregate.id!r}: {aggregate.reduce!r}"
         if aggregate.reduce == "worst" and first.detector is not None:
             raise ValueError(f"{what} is of a metric of single conditions, not of anomaly detection")
+        if aggregate.reduce == "pooled" and first.metric not in _POOLED:
+            raise ValueError(f"{what} is of {', '.join(_POOLED)}; of {first.metric} take the mean")
         allowed = _NORMALISED if aggregate.reduce == "normalised" else ("error_rate",)
         if aggregate.baseline is not None and first.metric not in allowed:
             raise ValueError(f"{what} is of {', '.join(allowed)}, not of {first.metric}")

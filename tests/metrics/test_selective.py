@@ -20,6 +20,7 @@ from robustbench_safety.metrics import (
     prediction_rejection_ratio,
     risk_coverage_curve,
     unknown_aurc,
+    unknown_aurc_by_score,
 )
 
 Answers = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -243,3 +244,44 @@ def test_unknown_aurc_refuses_groups_that_say_nothing(
 ) -> None:
     with pytest.raises(UndefinedMetricError, match=message):
         unknown_aurc(np.array(confidence_in), np.array(correct_in), np.array(confidence_out))
+
+
+def test_unknown_aurc_by_score_answers_the_least_anomalous_first() -> None:
+    # Rising: right -7, OOD -2, right 0, wrong 3, OOD 50. Risks 0, 1/2, 1/3, 2/4, 3/5, as above.
+    found = unknown_aurc_by_score(np.array([0.0, -7.0, 3.0]), np.array([1, 1, 0]), np.array([50.0, -2.0]))
+    assert found == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4 + 3 / 5) / 5, abs=1e-15)
+
+
+@given(answers=tied_answers(), outside=st.lists(st.sampled_from([0.2, 0.5, 0.9]), min_size=1, max_size=4))
+@SETTINGS
+def test_unknown_aurc_by_score_is_that_of_the_confidence_whatever_the_scale_of_the_score(
+    answers: Answers, outside: list[float]
+) -> None:
+    confidence, correct = answers
+    expected = unknown_aurc(confidence, correct, np.array(outside))
+    for score in (np.negative, lambda x: -(x**3) * 1e6, lambda x: 1e-9 / x):
+        assert unknown_aurc_by_score(score(confidence), correct, score(np.array(outside))) == expected
+
+
+def test_a_score_without_skill_reaches_the_share_of_unknowns_and_errors() -> None:
+    # All tied: 3 OOD and 1 wrong of 8.
+    found = unknown_aurc_by_score(np.zeros(5), np.array([1, 1, 0, 1, 1]), np.zeros(3))
+    assert found == pytest.approx(4 / 8, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("scores_in", "correct_in", "scores_out", "message"),
+    [
+        ([], [], [0.5], "scores_in is empty"),
+        ([0.5], [1], [], "scores_out is empty"),
+        ([0.5], [1], [np.inf], "scores_out is not finite"),
+        ([0.5, 0.6], [1], [0.5], "differ in shape"),
+        ([0.5], [0.5], [0.5], "correct holds other values"),
+        ([0.5], [np.nan], [0.5], "correct is not finite"),
+    ],
+)
+def test_unknown_aurc_by_score_refuses_groups_that_say_nothing(
+    scores_in: list[float], correct_in: list[float], scores_out: list[float], message: str
+) -> None:
+    with pytest.raises(UndefinedMetricError, match=message):
+        unknown_aurc_by_score(np.array(scores_in), np.array(correct_in), np.array(scores_out))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety import metrics
 from robustbench_safety.errors import UndefinedMetricError, UsageError
+from robustbench_safety.metrics.selective_intervals import SelectiveStatistic
 
 Arrays = tuple[NDArray[Any], ...]
 Order = Literal["never matters", "matters within ties only"]
@@ -272,6 +273,14 @@ ROWS: dict[str, Row] = {
         perfect=((A([[0.9, 1.0]]), A([0.1])), 0.25),
         worst=((A([[0.9, 0.0], [0.2, 0.0]]), A([0.1])), 1.0),
     ),
+    # Of a detector whose score rises with doubt.
+    "unknown_aurc_by_score": Row(
+        metric=lambda inside, out: metrics.unknown_aurc_by_score(-inside[:, 0], inside[:, 1], -out),
+        inputs=known_and_unknown(),
+        apart=True,
+        perfect=((A([[0.9, 1.0]]), A([0.1])), 0.25),
+        worst=((A([[0.9, 0.0], [0.2, 0.0]]), A([0.1])), 1.0),
+    ),
     "rms_calibration_error": _binned(metrics.rms_calibration_error),
     "mean_absolute_calibration_error": _binned(metrics.mean_absolute_calibration_error),
     "maximum_calibration_error": _binned(metrics.maximum_calibration_error),
@@ -450,6 +459,23 @@ INTERVALS: dict[str, Drawn] = {
         make=partial(metrics.aupr_interval, seed=3, draws=100), inputs=scores(), apart=True
     ),
     "fpr_interval": Drawn(make=partial(metrics.fpr_interval, seed=3, draws=100), inputs=scores(), apart=True),
+    "aupr_in_interval": Drawn(
+        make=partial(metrics.aupr_in_interval, seed=3, draws=100), inputs=scores(), apart=True
+    ),
+    "fpr_hendrycks_interval": Drawn(
+        make=partial(metrics.fpr_hendrycks_interval, seed=3, draws=100), inputs=scores(), apart=True
+    ),
+    "unknown_aurc_interval": Drawn(
+        make=lambda inside, out: metrics.unknown_aurc_interval(
+            -inside[:, 0], inside[:, 1], -out, combine="pooled", seed=3, draws=100
+        ),
+        inputs=known_and_unknown(),
+        apart=True,
+    ),
+    "accuracy_at_coverage_interval": Drawn(
+        make=partial(metrics.accuracy_at_coverage_interval, coverage=0.8, seed=3, draws=100),
+        inputs=answers(),
+    ),
     "rms_calibration_interval": Drawn(
         make=partial(metrics.rms_calibration_interval, bin_size=5, seed=3, draws=100), inputs=answers(5)
     ),
@@ -458,7 +484,7 @@ INTERVALS: dict[str, Drawn] = {
             make=partial(metrics.selective_interval, statistic=name, seed=3, draws=100),
             inputs=mixed_answers(),
         )
-        for name in ("aurc", "excess_aurc", "aurra", "soft_f1_score", "error_detection_auroc")
+        for name in get_args(SelectiveStatistic)
     },
     "mean_absolute_calibration_interval": Drawn(
         make=partial(metrics.mean_absolute_calibration_interval, bin_size=5, seed=3, draws=100),
@@ -652,7 +678,8 @@ def test_an_interval_is_ordered_within_its_range_and_blind_to_the_order(
     row = INTERVALS[name]
     arrays = data.draw(row.inputs)
     made = row.make(*arrays)
-    assert (-1 if name == "paired_difference" else 0) - 1e-12 <= made.low <= made.high <= 1 + 1e-12
+    lowest = -1 if name in {"paired_difference", "selective_interval, prediction_rejection_ratio"} else 0
+    assert lowest - 1e-12 <= made.low <= made.high <= 1 + 1e-12
     assert _ends(made) == _ends(row.make(*_shuffled(arrays, seed, apart=row.apart)))
 
 
@@ -687,5 +714,10 @@ def test_an_interval_refuses_a_level_outside_the_open_interval(name: str) -> Non
     options: dict[str, Any] = {"seed": 0} if "seed" in signature else {}
     if "statistic" in signature and name != "two_sample_bootstrap_interval":
         options["statistic"] = "aurc"
+    if name == "accuracy_at_coverage_interval":
+        options["coverage"] = 0.5
+    if name == "unknown_aurc_interval":
+        arguments.append(arguments[0])
+        options["combine"] = "pooled"
     with pytest.raises(UsageError, match="level cannot be used"):
         function(*arguments, **options, level=1.0)

@@ -135,6 +135,28 @@ def suite(**change: object) -> Suite:
             },
             "'worst' is of a metric of single conditions, not of anomaly detection",
         ),
+        (
+            {
+                "cells": (CELL, DETECTION),
+                "aggregates": ({"id": "a", "of": ("auroc",), "reduce": "pooled"},),
+            },
+            "'pooled' is of unknown_aurc; of auroc take the mean",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error",), "reduce": "pooled"},)},
+            "'pooled' is of unknown_aurc; of error_rate take the mean",
+        ),
+        (
+            {
+                "cells": (
+                    CELL,
+                    {**DETECTION, "metric": "unknown_aurc"},
+                    {**DETECTION, "id": "b", "metric": "unknown_aurc", "detector": "energy"},
+                ),
+                "aggregates": ({"id": "a", "of": ("auroc", "b"), "reduce": "pooled"},),
+            },
+            "would average different metrics",
+        ),
         ({"columns": ("eror",)}, "column 'eror' is no cell and no aggregate"),
         ({"beside": ("eror",)}, "column 'eror' is no cell and no aggregate"),
         ({"columns": ("error", "error")}, "column 'error' is listed twice"),
