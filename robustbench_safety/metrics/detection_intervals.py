@@ -6,23 +6,26 @@ the interval of the mean has to know it. A resample therefore draws the ID image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
 from robustbench_safety.errors import UndefinedMetricError
-from robustbench_safety.metrics.checks import FloatArray, IntArray, finite, fraction_option
+from robustbench_safety.metrics.checks import FloatArray, fraction_option
 from robustbench_safety.metrics.detection import (
     average_precision,
     false_positive_rate,
     nearest_false_positive_rate,
 )
-from robustbench_safety.metrics.intervals import Interval, constant_interval, percentile_interval
+from robustbench_safety.metrics.detection_resampling import (
+    at_all_scores,
+    at_id_scores,
+    bootstrap,
+    sorted_groups,
+)
+from robustbench_safety.metrics.intervals import Interval, constant_interval
 from robustbench_safety.metrics.ranking import RocCounts
-from robustbench_safety.metrics.resampling import blocks, check_options, draw_counts
 
 __all__ = [
     "aupr_in_interval",
@@ -68,7 +71,7 @@ def auroc_interval(
         (0.1523, 0.9929, 'delong, logit scale')
     """
     fraction_option(level, "level")
-    inside, outsides = _sorted_groups(scores_in, scores_out)
+    inside, outsides = sorted_groups(scores_in, scores_out)
     smallest = min(len(group) for group in (inside, *outsides))
     if smallest < 2:
         raise UndefinedMetricError(
@@ -128,7 +131,7 @@ def aupr_interval(
     def statistic(counts: RocCounts) -> FloatArray:
         return average_precision(counts, base_rate=base_rate)
 
-    return _bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
+    return bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
 
 
 def aupr_in_interval(
@@ -174,7 +177,7 @@ def aupr_in_interval(
     def statistic(counts: RocCounts) -> FloatArray:
         return average_precision(counts, base_rate=base_rate)
 
-    return _bootstrap(statistic, scores_in, scores_out, at=_at_id_scores, seed=seed, draws=draws, level=level)
+    return bootstrap(statistic, scores_in, scores_out, at=at_id_scores, seed=seed, draws=draws, level=level)
 
 
 def fpr_interval(
@@ -220,7 +223,7 @@ def fpr_interval(
     def statistic(counts: RocCounts) -> FloatArray:
         return false_positive_rate(counts, tpr=tpr)
 
-    return _bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
+    return bootstrap(statistic, scores_in, scores_out, seed=seed, draws=draws, level=level)
 
 
 def fpr_hendrycks_interval(
@@ -267,101 +270,10 @@ def fpr_hendrycks_interval(
     def statistic(counts: RocCounts) -> FloatArray:
         return nearest_false_positive_rate(counts, tpr=tpr)
 
-    return _bootstrap(
-        statistic, scores_in, scores_out, at=_at_all_scores, seed=seed, draws=draws, level=level
-    )
-
-
-def _sorted_groups(
-    scores_in: FloatArray, scores_out: FloatArray | Sequence[FloatArray]
-) -> tuple[FloatArray, list[FloatArray]]:
-    sets = [scores_out] if isinstance(scores_out, np.ndarray) else list(scores_out)
-    if not sets:
-        raise UndefinedMetricError("scores_out is empty", expected="at least one OOD set", found="none")
-    return np.sort(finite(scores_in, "scores_in")), [np.sort(finite(s, "scores_out")) for s in sets]
+    return bootstrap(statistic, scores_in, scores_out, at=at_all_scores, seed=seed, draws=draws, level=level)
 
 
 def share_below(values: FloatArray, ordered: FloatArray) -> FloatArray:
     """Return for each value the share of ``ordered`` below it, tied ones counted half."""
     doubled = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     return np.asarray(doubled / (2.0 * len(ordered)))
-
-
-@dataclass(frozen=True)
-class _Thresholds:
-    """Where the counts of an OOD set are taken: how many images of either kind count at each threshold."""
-
-    ranks_in: IntArray
-    """Images above each threshold in the sorted ID scores, the highest first."""
-    ranks_out: IntArray
-    """Of the OOD scores."""
-    positive: Literal["in", "out"] = "out"
-
-    def counts(self, cumulated_in: FloatArray, cumulated_out: FloatArray) -> RocCounts:
-        n_in, n_out = cumulated_in.shape[1] - 1, cumulated_out.shape[1] - 1
-        above_in, above_out = cumulated_in[:, self.ranks_in], cumulated_out[:, self.ranks_out]
-        if self.positive == "in":
-            # From the lowest score up: what is not above a threshold is taken for an ID image.
-            return RocCounts(
-                true_positives=n_in - above_in, false_positives=n_out - above_out, n_out=n_in, n_in=n_out
-            )
-        return RocCounts(true_positives=above_out, false_positives=above_in, n_out=n_out, n_in=n_in)
-
-
-def _at_ood_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
-    """Take every distinct score of an OOD image, where alone recall changes."""
-    falling = np.unique(outside)[::-1]
-    return _Thresholds(_n_from(inside, falling), _n_from(outside, falling))
-
-
-def _at_all_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
-    falling = np.unique(np.concatenate([inside, outside]))[::-1]
-    return _Thresholds(_n_from(inside, falling), _n_from(outside, falling))
-
-
-def _at_id_scores(inside: FloatArray, outside: FloatArray) -> _Thresholds:
-    """Take every distinct score of an ID image from below, where the recall of ID images changes."""
-    rising = np.unique(inside)
-    return _Thresholds(_n_beyond(inside, rising), _n_beyond(outside, rising), positive="in")
-
-
-def _n_from(ordered: FloatArray, thresholds: FloatArray) -> IntArray:
-    return len(ordered) - np.searchsorted(ordered, thresholds, side="left").astype(np.int64)
-
-
-def _n_beyond(ordered: FloatArray, thresholds: FloatArray) -> IntArray:
-    return len(ordered) - np.searchsorted(ordered, thresholds, side="right").astype(np.int64)
-
-
-def _bootstrap(
-    statistic: Callable[[RocCounts], FloatArray],
-    scores_in: FloatArray,
-    scores_out: FloatArray | Sequence[FloatArray],
-    *,
-    at: Callable[[FloatArray, FloatArray], _Thresholds] = _at_ood_scores,
-    seed: int,
-    draws: int,
-    level: float,
-) -> Interval:
-    """Resample by counts: the scores are sorted once, and a draw only changes how often each one counts."""
-    check_options(seed=seed, draws=draws, level=level)
-    inside, outsides = _sorted_groups(scores_in, scores_out)
-    thresholds = [at(inside, outside) for outside in outsides]
-    rng_in, *rngs_out = np.random.default_rng(seed).spawn(1 + len(outsides))
-    drawn = []
-    for rows in blocks(draws, max(len(group) for group in (inside, *outsides))):
-        of_in = _cumulated(draw_counts(rng_in, rows, len(inside)))
-        values = [
-            statistic(place.counts(of_in, _cumulated(draw_counts(rng, rows, len(outside)))))
-            for outside, place, rng in zip(outsides, thresholds, rngs_out, strict=True)
-        ]
-        drawn.append(np.mean(values, axis=0))
-    smallest = min(len(group) for group in (inside, *outsides))
-    return percentile_interval(np.concatenate(drawn), smallest, level=level)
-
-
-def _cumulated(drawn: IntArray) -> FloatArray:
-    """Return how often the highest 0, 1 ... N images were drawn, together: [rows, N + 1]."""
-    out = np.zeros((drawn.shape[0], drawn.shape[1] + 1))
-    np.cumsum(drawn, axis=1, out=out[:, 1:])
-    return out
