@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from robustbench_safety.detectors.checks import checked_logits
+from robustbench_safety.metrics.checks import FloatArray
 
 __all__ = ["energy_score"]
 
 
-def energy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def energy_score(logits: FloatArray) -> FloatArray:
     """Free energy at temperature 1, -log sum exp of the logits; rises with out-of-distribution.
 
     Args:
@@ -17,6 +19,9 @@ def energy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Returns:
         [N], unbounded.
+
+    Raises:
+        UndefinedMetricError: Empty, or NaN or infinite.
 
     Source:
         Liu et al., Energy-based Out-of-distribution Detection, 2020, eq. 4.
@@ -26,4 +31,4 @@ def energy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> energy_score(np.array([[0.0, 0.0]])).round(4)
         array([-0.6931])
     """
-    return np.asarray(-logsumexp(logits, axis=1))
+    return np.asarray(-logsumexp(checked_logits(logits), axis=1))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from robustbench_safety.detectors.checks import checked_logits
+from robustbench_safety.metrics.checks import FloatArray
 
 __all__ = ["entropy_score"]
 
 
-def entropy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def entropy_score(logits: FloatArray) -> FloatArray:
     """Shannon entropy of the softmax, in nats; rises with out-of-distribution.
 
     Args:
@@ -17,6 +19,9 @@ def entropy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Returns:
         [N], in [0, ln K].
+
+    Raises:
+        UndefinedMetricError: Empty, or NaN or infinite.
 
     Source:
         Shannon's; as a score in pytorch-ood's ``Entropy``.
@@ -26,5 +31,6 @@ def entropy_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> entropy_score(np.array([[0.0, 0.0]])).round(4)  # ln 2
         array([0.6931])
     """
-    log_shares = logits - logsumexp(logits, axis=1, keepdims=True)
+    array = checked_logits(logits)
+    log_shares = array - logsumexp(array, axis=1, keepdims=True)
     return np.asarray(-(np.exp(log_shares) * log_shares).sum(axis=1))

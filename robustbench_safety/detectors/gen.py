@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from robustbench_safety.detectors.checks import checked_logits
+from robustbench_safety.metrics.checks import FloatArray
 
 __all__ = ["gen_score"]
 
@@ -12,7 +14,7 @@ __all__ = ["gen_score"]
 _GAMMA, _CLASSES = 0.1, 100
 
 
-def gen_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def gen_score(logits: FloatArray) -> FloatArray:
     """Generalised entropy: sum of p^0.1 (1 - p)^0.1 over the 100 largest probabilities; rises with OOD.
 
     The small exponent lets small probabilities count nearly as much as large ones.
@@ -23,6 +25,9 @@ def gen_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         [N], in [0, 0.25^0.1 min(K, 100)].
 
+    Raises:
+        UndefinedMetricError: Empty, or NaN or infinite.
+
     Source:
         Liu, Lochman and Zach, GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection, 2023;
         exponent and number of classes as OpenOOD sets them for ImageNet.
@@ -32,7 +37,7 @@ def gen_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> gen_score(np.array([[0.0, 0.0]])).round(4)  # 2 * 0.25^0.1
         array([1.7411])
     """
-    ranked = -np.sort(-logits, axis=1)
+    ranked = -np.sort(-checked_logits(logits), axis=1)
     total = logsumexp(ranked, axis=1, keepdims=True)
     log_shares = ranked - total
     # 1 - p of a sure answer is lost in float64: it is the sum of the others.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from robustbench_safety.detectors.checks import checked_logits
+from robustbench_safety.metrics.checks import FloatArray
 
 __all__ = ["max_logit_score"]
 
 
-def max_logit_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def max_logit_score(logits: FloatArray) -> FloatArray:
     """Minus the maximum logit; rises with out-of-distribution.
 
     Args:
@@ -16,6 +18,9 @@ def max_logit_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Returns:
         [N], unbounded.
+
+    Raises:
+        UndefinedMetricError: Empty, or NaN or infinite.
 
     Source:
         Hendrycks et al., Scaling Out-of-Distribution Detection for Real-World Settings, 2022.
@@ -25,4 +30,4 @@ def max_logit_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> max_logit_score(np.array([[1.0, 3.0]]))
         array([-3.])
     """
-    return np.asarray(-logits.max(axis=1))
+    return np.asarray(-checked_logits(logits).max(axis=1))

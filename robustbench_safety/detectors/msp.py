@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from robustbench_safety.detectors.checks import checked_logits
+from robustbench_safety.metrics.checks import FloatArray
 
 __all__ = ["msp_score"]
 
 
-def msp_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def msp_score(logits: FloatArray) -> FloatArray:
     """Minus the maximum softmax probability; rises with out-of-distribution.
 
     Args:
@@ -17,6 +19,9 @@ def msp_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Returns:
         [N], in [-1, -1/K].
+
+    Raises:
+        UndefinedMetricError: Empty, or NaN or infinite.
 
     Source:
         Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples, 2017.
@@ -26,4 +31,5 @@ def msp_score(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> msp_score(np.array([[0.0, 0.0]]))
         array([-0.5])
     """
-    return np.asarray(-np.exp(logits.max(axis=1) - logsumexp(logits, axis=1)))
+    array = checked_logits(logits)
+    return np.asarray(-np.exp(array.max(axis=1) - logsumexp(array, axis=1)))

@@ -10,16 +10,20 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import entropy
 
 from robustbench_safety.detectors import (
-    DETECTORS,
+    disagreement_score,
     energy_score,
     entropy_score,
     gen_score,
     max_logit_score,
+    mcm_score,
     msp_score,
+    odin_score,
     ood_score,
 )
-from robustbench_safety.errors import UnknownNameError
+from robustbench_safety.errors import UndefinedMetricError, UnknownNameError, UsageError
 
+#: Of stored logits alone.
+NAMES = ("msp", "maxlogit", "energy", "entropy", "gen")
 LOGITS = np.random.default_rng(0).standard_normal((200, 7)) * 4
 
 
@@ -58,13 +62,13 @@ def test_the_generalised_entropy_tells_sure_answers_apart_whose_probability_is_1
     assert scores == pytest.approx([2 * math.exp(-5), 2 * math.exp(-6)])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_sure_prediction_scores_lower_than_an_unsure_one(name: str) -> None:
     sure, unsure = ood_score(name, np.array([[9.0, 0.0, 0.0], [0.1, 0.0, 0.0]]))
     assert sure < unsure
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_score_depends_on_its_own_row_and_not_on_the_order_of_classes(name: str) -> None:
     scores = ood_score(name, LOGITS)
     assert scores.shape == (200,)
@@ -73,7 +77,7 @@ def test_a_score_depends_on_its_own_row_and_not_on_the_order_of_classes(name: st
     np.testing.assert_allclose(ood_score(name, LOGITS[:, ::-1]), scores, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_huge_logits_neither_overflow_nor_lose_the_order(name: str) -> None:
     scores = ood_score(name, np.array([[1000.0, 0.0], [999.0, 998.0]]))
     assert np.isfinite(scores).all()
@@ -93,3 +97,49 @@ def test_a_shift_of_all_logits_moves_energy_and_max_logit_and_not_the_confidence
 def test_an_unknown_detector_shows_near_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown detector 'enrgy'; expected one like energy"):
         ood_score("enrgy", LOGITS)
+
+
+def test_concept_matching_is_the_softmax_of_the_cosines_at_tau() -> None:
+    # Logits of scale 100 whose cosines are ln 3 / 2 and 0: odds of 3 to 1 at tau 1/2, of sqrt(3) to 1 at 1.
+    logits = np.array([[50 * math.log(3), 0.0]])
+    assert mcm_score(logits, logit_scale=100.0, tau=0.5) == pytest.approx([-0.75])
+    assert mcm_score(logits, logit_scale=100.0) == pytest.approx([-math.sqrt(3) / (1 + math.sqrt(3))])
+
+
+def test_concept_matching_sees_neither_the_logit_scale_nor_a_bias_of_all_logits() -> None:
+    cosines = np.random.default_rng(2).uniform(-0.1, 0.4, size=(50, 5))
+    expected = mcm_score(cosines, logit_scale=1.0)
+    np.testing.assert_allclose(mcm_score(117.3 * cosines - 12.9, logit_scale=117.3), expected, rtol=1e-12)
+
+
+def test_concept_matching_at_the_inverse_of_the_logit_scale_is_the_confidence() -> None:
+    np.testing.assert_allclose(mcm_score(LOGITS, logit_scale=8.0, tau=1 / 8), msp_score(LOGITS), rtol=1e-12)
+
+
+def test_odin_s_score_is_the_softmax_at_its_temperature() -> None:
+    # 1000 ln 3 over 1000 is ln 3: odds of 3 to 1; at half the temperature 9 to 1.
+    logits = np.array([[1000 * math.log(3), 0.0]])
+    assert odin_score(logits) == pytest.approx([-0.75])
+    assert odin_score(logits, temperature=500.0) == pytest.approx([-0.9])
+    np.testing.assert_allclose(odin_score(LOGITS, temperature=1.0), msp_score(LOGITS), rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_a_temperature_or_scale_that_is_no_positive_number_is_refused(value: float) -> None:
+    with pytest.raises(UsageError, match="temperature cannot be used"):
+        odin_score(LOGITS, temperature=value)
+    with pytest.raises(UsageError, match="tau cannot be used"):
+        mcm_score(LOGITS, logit_scale=1.0, tau=value)
+    with pytest.raises(UsageError, match="logit_scale cannot be used"):
+        mcm_score(LOGITS, logit_scale=value)
+
+
+def test_disagreement_is_what_the_ensemble_stored_and_never_below_zero() -> None:
+    np.testing.assert_array_equal(disagreement_score(np.array([0.1, 0.0])), [0.1, 0.0])
+    with pytest.raises(UndefinedMetricError, match="mutual_information is below 0"):
+        disagreement_score(np.array([0.1, -1e-9]))
+
+
+def test_logits_of_one_class_are_refused() -> None:
+    with pytest.raises(UndefinedMetricError, match="another number of classes"):
+        msp_score(np.ones((3, 1)))
