@@ -12,6 +12,23 @@ import torch
 
 REPOSITORY = Path(__file__).parent.parent
 
+#: Files of half a minute and more, the longest first. ``make test`` gives files to processes in this order:
+#: no process is left alone with one of them at the end.
+LONGEST = (
+    "tests/corruptions/test_end_to_end.py",
+    "tests/golden/test_cifar10_safety.py",
+    "tests/models/graphs/test_same_weights.py",
+    "tests/test_realdata.py",
+    "tests/test_evaluation.py",
+    "tests/test_run_settings.py",
+    "tests/models/test_efficientnet.py",
+    "tests/reporting/test_baselines.py",
+    "tests/models/test_entry_point.py",
+)
+
+# One process a core, one thread a process. Fixtures of modules come before the one below.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -37,4 +54,10 @@ def real_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _same_threads_everywhere() -> None:
     """Keep results independent of what a test before has set."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, the others as they came."""
+    rank = {REPOSITORY / file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))

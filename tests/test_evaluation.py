@@ -140,6 +140,13 @@ def test_forward_passes_are_counted(undisturbed: Evaluation) -> None:
     assert undisturbed.record.forward_passes == LIMIT * (13 + 16 + 4)
 
 
+def test_what_so_few_images_cannot_give_is_null_with_the_reason(undisturbed: Evaluation) -> None:
+    scores = undisturbed.record.scores
+    assert [name for name in scores if scores[name].value is None] == ["rms", "rms_hendrycks", "c_rms"]
+    assert scores["c_rms"].interval is None
+    assert "too few images to bin; expected at least 100; found 30" in str(scores["c_rms"].reason)
+
+
 def test_the_network_sees_each_image_as_often_as_the_record_says(tmp_path: Path) -> None:
     model = rbs.load_model(TINY)
     seen = 0

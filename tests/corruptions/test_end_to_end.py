@@ -37,7 +37,7 @@ DETERMINISTIC = {
     "saturate",
 }  # fmt: skip
 VALIDATION = {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
-BATCH = 250
+BATCH = 64  # ResNet-20 on one core: 1.4 ms an image, 2.1 ms by 250
 
 Errors = Mapping[str, Mapping[tuple[str, int], float]]
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +35,7 @@ from robustbench_safety.records import (
     Name,
     Suite,
 )
+from tests.small_disk import files_of_at_most
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
@@ -78,16 +76,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     ):
         write_bytes(tmp_path / "a", b"content")
     assert list(tmp_path.iterdir()) == []
-
-
-@contextmanager
-def files_of_at_most(n: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_cut_off_by_the_system_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from robustbench_safety.data import load_manifest
 from robustbench_safety.files import read_json
 from robustbench_safety.records import ScoreRecord
 from tests.golden.cifar10_safety import LIMIT, PARTIAL, differences, score_checkpoint
 
 #: A hundred times 1 + 290 + 20 images: clean and corrupted ones, frames of clips, steps of the attack.
-pytestmark = pytest.mark.realdata
+pytestmark = [pytest.mark.realdata, pytest.mark.timeout(1200)]  # three minutes of one core
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,19 @@ def test_the_images_are_the_same_to_the_bit(kept: ScoreRecord, found: ScoreRecor
     # Pixels of an attack depend on the network's last bits.
     without_attack = {path: digest for path, digest in kept.data_digests.items() if "/attack/" not in path}
     assert {path: found.data_digests[path] for path in without_attack} == without_attack
+
+
+def test_cifar_10_and_the_textures_of_frost_alone_fill_the_columns(found: ScoreRecord) -> None:
+    for column in ("corruptions", "consistency", "adversaries", "calibration", "anomaly"):
+        value = found.scores[column].value
+        assert value is not None
+        assert 0 < value <= 1
+    for name, score in found.scores.items():
+        assert score.value is not None, (name, score.reason)
+        assert score.interval is not None, name
+        assert score.interval.low <= score.value <= score.interval.high, name
+    assert found.scores["worst_corruption"].worst in load_manifest("cifar-10-c-generated").headline
+    assert found.kind == "partial"
 
 
 def test_one_pass_an_image_serves_all_columns_but_the_attack(found: ScoreRecord) -> None:

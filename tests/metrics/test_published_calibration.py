@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from robustbench_safety import metrics
 from robustbench_safety.measures import METRICS, Outputs
@@ -51,7 +50,6 @@ def scored(
     """Give the name of a checkpoint and what it makes of the 10,000 test images."""
     name: str = request.param
     checkpoints = shared / "data" / "checkpoints"
-    torch.set_num_threads(2)
     if name in RESNETS:
         model = load_model(f"cifar:{name}", checkpoint=checkpoints / RESNETS[name])
     else:

@@ -497,7 +497,7 @@ INTERVALS: dict[str, Drawn] = {
 }
 
 #: Intervals of a count take two whole numbers; ``tests/metrics/test_intervals.py`` holds them against scipy.
-COUNT_INTERVALS = {"wilson_interval", "clopper_pearson_interval"}
+COUNT_INTERVALS = ("wilson_interval", "clopper_pearson_interval")
 
 CURVES: dict[str, Drawn] = {
     "risk_coverage_curve": Drawn(make=metrics.risk_coverage_curve, inputs=answers()),

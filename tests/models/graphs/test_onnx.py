@@ -340,6 +340,7 @@ def test_onnxruntime_runs_with_torchs_threads_and_is_given_no_file(
         return session(model, sess_options=sess_options, providers=providers)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", watch)
+    torch.set_num_threads(2)
     network = load(tmp_path, graph())
     network(torch.rand(1, 3, 8, 8))
     torch.set_num_threads(1)
