@@ -28,8 +28,13 @@ DIGESTS = {
     ("imagenet-safety", 1): "aa521949d6774ddc672be2c1225ef354a8d2565c5f1e0704d8818dae65e0035b",
     ("imagenet-safety-generated", 1): "fd10824822c0156ed2809ee6328d5f0013567588c79125125a8ddf76903b5c0a",
     ("imagenet-safety-resize256", 1): "31dc15f2a10bd951cc91c1caafed05bb30804dd089585b5477e20a4b4f9f2cfd",
+    ("reliability", 1): "b2efca34527eb48ed216b2245798b0dd57b8b4b433fd953b0cd596fb3953580c",
+    ("reliability-cifar10", 1): "1d7698d784ef5026048f8bb1c8e9bf51614a527426b59783732cb424c52e9bc7",
+    ("reliability-cifar10-generated", 1): "08f7a76aef2e0b6c8e654931bcff55a5024df2ba393a18f00d5f4b81324ac701",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
     ("tiny-imagenet-c-generated", 3): "28be2b14be8097d310244221af12a8a2a1ef4fc9093d4d43c406186eb1332423",
+    ("unknown-detection", 1): "fac084e28d6fa9f3a0452ddee66160262a027b05288f88856787549f10f5b52c",
+    ("unknown-detection-cifar10", 1): "1f870a0cc496d947d3e31ade2304b0c1106dd9b418f8c4bea0c5b1dfeb1688d1",
 }
 
 

@@ -1,4 +1,4 @@
-"""Real images and published weights: calibration as an independent program measured it, and temperatures."""
+"""Real images and published weights: calibration and detection as an independent program measured them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from robustbench_safety import metrics
+from robustbench_safety.detection_measures import DETECTION_METRICS
+from robustbench_safety.detectors import ood_score
 from robustbench_safety.measures import METRICS, Outputs
-from robustbench_safety.models import load_model
+from robustbench_safety.models import Model, load_model
 from tests.long_checks import LONG
 from tests.models.cifar_test_set import cifar_test_set, logits_of
 from tests.models.graphs.exporting import PREPROCESSING
@@ -44,10 +48,10 @@ QUICK = ["cifar_conv_small_pgd", "cifar_wide", "cifar_marabou_medium"]
 
 
 @pytest.fixture(scope="module", params=[*RESNETS, *SMALL] if LONG else QUICK)
-def scored(
+def loaded(
     request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Outputs]]:
-    """Give the name of a checkpoint and what it makes of the 10,000 test images."""
+) -> Iterator[tuple[str, Model]]:
+    """Give the name of a checkpoint and its model."""
     name: str = request.param
     checkpoints = shared / "data" / "checkpoints"
     if name in RESNETS:
@@ -64,9 +68,24 @@ def scored(
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             model = load_model(path, trust_code=True)
-    images, labels = cifar_test_set(shared / "data")
-    yield name, Outputs(of_logits(labels.numpy(), logits_of(model.network, images).numpy()))
+    yield name, model
     sys.modules.pop("nets_of_calibration", None)
+
+
+@pytest.fixture(scope="module")
+def scored(loaded: tuple[str, Model], shared: Path) -> tuple[str, Outputs]:
+    """The name of a checkpoint and what it makes of the 10,000 test images."""
+    name, model = loaded
+    images, labels = cifar_test_set(shared / "data")
+    return name, Outputs(of_logits(labels.numpy(), logits_of(model.network, images).numpy()))
+
+
+@pytest.fixture(scope="module")
+def unknown(loaded: tuple[str, Model], real_data: Path) -> NDArray[np.float64]:
+    """The logits of the 10,000 test images of CIFAR-100, none of a class that the network knows."""
+    with np.load(real_data / "cifar-100-test.npz") as content:
+        images = torch.from_numpy(content["images"]).permute(0, 3, 1, 2)
+    return logits_of(loaded[1].network, images).numpy().astype(np.float64)
 
 
 def test_every_clean_figure_agrees_with_the_reference(scored: tuple[str, Outputs], shared: Path) -> None:
@@ -77,10 +96,34 @@ def test_every_clean_figure_agrees_with_the_reference(scored: tuple[str, Outputs
         assert METRICS[CELLS[figure]].value(outputs) == pytest.approx(expected, abs=1e-4), figure
 
 
+@pytest.mark.parametrize("detector", ["msp", "maxlogit", "energy"])
+def test_every_figure_of_cifar_100_as_unknown_images_agrees_with_the_reference(
+    detector: str, scored: tuple[str, Outputs], unknown: NDArray[np.float64], shared: Path
+) -> None:
+    name, outputs = scored
+    reference = json.loads((shared / "facts" / "reference_cifar10.json").read_text())[name]
+    expected = reference[f"cifar100_{detector}"]
+    assert set(expected) == {"auroc", "aupr_out"}
+    inside, outside = ood_score(detector, outputs.logits), ood_score(detector, unknown)
+    for metric, value in expected.items():
+        assert DETECTION_METRICS[metric].value(inside, outside) == pytest.approx(value, abs=1e-4), metric
+    # The figures fix the numbers that need no reference of their own: PRR by the AUROC of wrong answers, and
+    # what is lost by the unknown images lies between that of a perfect detector and that of none.
+    answers = {"correct_in": outputs.correct}
+    risk = DETECTION_METRICS["unknown_aurc"].value(inside, outside, **answers)
+    interval = DETECTION_METRICS["unknown_aurc"].interval(inside, [outside], 0, {}, **answers)
+    perfect = metrics.unknown_aurc_by_score(1 - outputs.correct, outputs.correct, np.full(10_000, 2.0))
+    assert perfect < risk < DETECTION_METRICS["unknown_aurc"].chance(10_000, 10_000, {}, **answers)
+    assert interval.low < risk < interval.high < interval.low + 0.02
+    area = reference["clean"]["misclass_auroc"]
+    assert METRICS["prediction_rejection_ratio"].value(outputs) == pytest.approx(2 * area - 1, abs=2e-4)
+
+
 def test_every_interval_of_a_real_model_holds_its_figure(scored: tuple[str, Outputs]) -> None:
     _, outputs = scored
     named = [name for name in CELLS.values() if not name.startswith("rms")]
-    for name in (*named, "mean_absolute_calibration_error", "excess_aurc", "aurra", "soft_f1_score"):
+    named += ["mean_absolute_calibration_error", "excess_aurc", "aurra", "soft_f1_score", "augrc"]
+    for name in named:
         metric = METRICS[name]
         found = metric.interval([metric.units(outputs)], 0, {})
         assert found.low <= metric.value(outputs) <= found.high, name

@@ -30,6 +30,21 @@ STYLES = ("art", "cartoon", "misc", "sketch", "videogame")
 _SIZES = ((48, 64), (64, 48), (56, 56))
 #: Pictures that go round where a thousand of their own would be slow and no score is taken.
 _ROUND = 16
+_PLAIN = ("first", "second", "third")
+#: Manifest, folder of the images, their size, and the folders in it.
+_OPENOOD = (
+    ("openood-cifar10-texture", "images_classic/texture", (40, 52), ("banded", "dotted", "woven")),
+    ("openood-cifar10-cifar100", "images_classic/cifar100", (32, 32), _PLAIN),
+    ("openood-cifar10-tin", "images_classic/tin", (64, 64), _PLAIN),
+    ("openood-cifar10-mnist", "images_classic/mnist", (28, 28), _PLAIN),
+    ("openood-cifar10-svhn", "images_classic/svhn", (32, 32), _PLAIN),
+    ("openood-cifar10-places365", "images_classic/places365", (48, 64), _PLAIN),
+    ("openood-imagenet-ninco", "images_largescale/ninco", (48, 64), ("amphiuma means", "caracal", "pie")),
+    ("openood-imagenet-ssb-hard", "images_largescale/ssb_hard", (48, 64), _PLAIN),
+    ("openood-imagenet-inaturalist", "images_largescale/inaturalist", (48, 64), _PLAIN),
+    ("openood-imagenet-textures", "images_classic/dtd", (48, 64), _PLAIN),
+    ("openood-imagenet-openimage-o", "images_largescale/openimage_o", (48, 64), _PLAIN),
+)
 _GROUPS = {"gaussian_noise": "noise", "fog": "weather"}
 
 
@@ -298,13 +313,10 @@ def _write_textures(copies: Copies) -> None:
 def _write_openood(copies: Copies) -> None:
     """Lists that name some of the images beside them, in an order of their own."""
     folder = copies.root / "openood"
-    for name, images, size, keys in (
-        ("openood-cifar10-texture", "images_classic/texture", (40, 52), ("banded", "dotted", "woven")),
-        ("openood-imagenet-ninco", "images_largescale/ninco", (48, 64), ("amphiuma means", "caracal", "pie")),
-    ):
-        top = images.rpartition("/")[2]
+    for name, images, size, keys in _OPENOOD:
+        top, start = images.rpartition("/")[2], 200 if keys != _PLAIN else 300 + 24 * len(images)
         for number in range(24):
-            shown = picture(200 + number, shake=8, size=size)
+            shown = picture(start + number, shake=8, size=size)
             put(folder / images / keys[number % 3], f"{number:04d}.jpg", encoded(shown))
         listed = [f"{top}/{keys[number % 3]}/{number:04d}.jpg -1\n" for number in range(22, 1, -1)]
         file = folder / str(fields_of(name)["layout"]["file"])

@@ -32,6 +32,21 @@ OF_FIVE = {
 }
 #: Suites and the clean images that each stands on.
 CLEAN = OF_FIVE | {"tiny-imagenet-c": "tiny-imagenet"}
+#: Suites of reliability and the sets of each, by the first part of a cell's id.
+RELIABILITY = {
+    "reliability": {
+        "clean": "imagenet-1k",
+        "c": "imagenet-c",
+        "v2": "imagenet-v2-matched-frequency",
+        "sketch": "imagenet-sketch",
+        "r": "imagenet-r",
+        "a": "imagenet-a",
+        "objectnet": "objectnet",
+    },
+    "reliability-cifar10": {"clean": "cifar-10", "c": "cifar-10-c", "v6": "cifar-10.1-v6"},
+    "reliability-cifar10-generated": {"clean": "cifar-10", "c": "cifar-10-c-generated"},
+}
+UNKNOWN = ("unknown-detection", "unknown-detection-cifar10")
 CIFAR = ("cifar10-safety", "cifar100-safety")
 IMAGENET = ("imagenet-safety", "imagenet-safety-resize256")
 GENERATED = tuple(name for name in OF_FIVE if name.endswith("-generated"))
@@ -98,7 +113,8 @@ def at(levels: list[int], names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def test_the_shipped_suites_are_these() -> None:
-    assert resource_names("suites") == sorted([*CLEAN, "cifar10-clean", "cifar10-natural", "digits-safety"])
+    others = ["cifar10-clean", "cifar10-natural", "digits-safety", *RELIABILITY, *UNKNOWN]
+    assert resource_names("suites") == sorted([*CLEAN, *others])
 
 
 @pytest.mark.parametrize("name", resource_names("suites"))
@@ -397,3 +413,59 @@ def test_the_natural_suite_has_both_new_test_sets_and_the_labels_of_people() -> 
     assert (people.dataset, people.metric) == ("cifar-10h", "soft_label_cross_entropy")
     # People's labels are joined to the predictions on CIFAR-10: three conditions, no fourth.
     assert len(needed_conditions(suite, NOWHERE)) == 3
+
+
+# --------------------------------------------------------------------------------------------- reliability
+
+#: Measures of what a confidence is worth, beside those of calibration above.
+SELECTIVE: dict[str, tuple[str, dict[str, object]]] = {
+    "error": ("error_rate", {}),
+    **{end: MEASURES[end] for end in ("rms", "ece", "brier", "nll")},
+    "aurc": ("aurc", {}),
+    "eaurc": ("excess_aurc", {}),
+    "augrc": ("augrc", {}),
+    "prr": ("prediction_rejection_ratio", {}),
+    "error_auroc": ("error_detection_auroc", {}),
+    "accuracy_at_80": ("accuracy_at_coverage", {"coverage": 0.8}),
+    "accuracy_at_90": ("accuracy_at_coverage", {"coverage": 0.9}),
+    "accuracy_at_95": ("accuracy_at_coverage", {"coverage": 0.95}),
+}
+
+
+@pytest.mark.parametrize("name", RELIABILITY)
+def test_reliability_measures_the_same_on_clean_images_and_on_every_shift(name: str) -> None:
+    suite, sets = load_suite(name), RELIABILITY[name]
+    cells = cells_of(suite)
+    for short, dataset in sets.items():
+        # An image with several right classes has no one probability that ought to be 1.
+        undefined = {"brier", "nll"} if load_dataset(dataset).manifest.class_map else set()
+        found = {end: cells.pop(f"{short}_{end}") for end in SELECTIVE if end not in undefined}
+        assert {end: (cell.metric, cell.options) for end, cell in found.items()} == {
+            end: measure for end, measure in SELECTIVE.items() if end not in undefined
+        }
+        assert {cell.dataset for cell in found.values()} == {dataset}
+        # Each shift is measured on its own classes.
+        assert {cell.subset for cell in found.values()} == {load_dataset(dataset).manifest.subset}
+        n_conditions = {len(cell_conditions(cell, suite, NOWHERE)) for cell in found.values()}
+        assert n_conditions == {75 if short == "c" else 1}
+    assert not cells
+    assert suite.columns == tuple(f"{short}_{end}" for end in ("rms", "aurc") for short in sets)
+
+
+def test_reliability_on_generated_corruptions_is_the_same_but_for_them_and_the_new_images() -> None:
+    official, generated = load_suite("reliability-cifar10"), load_suite("reliability-cifar10-generated")
+    kept = [cell for cell in official.cells if not cell.id.startswith("v6_")]
+    assert [cell.model_copy(update={"dataset": cell.dataset.removesuffix("-generated")})
+            for cell in generated.cells] == kept  # fmt: skip
+    assert {c.dataset for c in needed_conditions(generated, NOWHERE)} == {"cifar-10", "cifar-10-c-generated"}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_images_are_of_other_classes_and_told_by_the_confidence_alone(name: str) -> None:
+    suite = load_suite(name)
+    for cell in suite.cells:
+        if cell.detector is not None:
+            assert (cell.detector, cell.subset, cell.fit, cell.tune) == ("msp", None, None, None)
+            assert load_dataset(cell.dataset).manifest.role == "ood"
+        else:
+            assert load_dataset(cell.dataset).manifest.role == "clean"
