@@ -15,7 +15,7 @@ from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited
 from robustbench_safety.errors import DataError
 from robustbench_safety.labels import load_label_space
 from robustbench_safety.predictions import Columns
-from robustbench_safety.records import Attack, Condition, Preprocessing
+from robustbench_safety.records import Attack, Condition, DetectorPass, Preprocessing
 
 __all__ = ["Images", "Job", "labels_in", "prepare", "stored_columns"]
 
@@ -45,7 +45,11 @@ class Job:
     label_space: str
     """Of the model."""
     attack: Attack | None
+    detector_pass: DetectorPass | None
+    """How a detector changes the pixels; None where they are shown as they are."""
     columns: Columns
+    features: bool
+    """Whether penultimate features are kept beside, where the network has such."""
     seed: int
     limit: int | None
     samples: int
@@ -103,7 +107,9 @@ def prepare(
     *,
     label_space: str,
     attack: Attack | None = None,
+    detector_pass: DetectorPass | None = None,
     columns: Columns = "logits",
+    features: bool = False,
     seed: int = 0,
     limit: int | None = None,
 ) -> Job:
@@ -118,7 +124,9 @@ def prepare(
         dataset=dataset,
         label_space=label_space,
         attack=attack,
+        detector_pass=detector_pass,
         columns=columns,
+        features=features,
         seed=seed,
         limit=limit,
         samples=len(images.indices),

@@ -88,6 +88,25 @@ class Outputs:
         rows = None if self.kept.all() else self.kept
         return self._predictions.logits(rows=rows, columns=self._columns)
 
+    @cached_property
+    def features(self) -> Floats:
+        """Penultimate features [rows, D]; undefined where none are stored."""
+        stored = self._predictions.values.get("features")
+        if stored is None:
+            raise UndefinedMetricError(
+                f"no penultimate features are stored of {self._predictions.header.condition.path}",
+                expected="a network that ends in a linear layer",
+            )
+        return stored[self.kept].astype(np.float64)
+
+    @cached_property
+    def mutual_information(self) -> Floats:
+        """Of the class and the member of an ensemble, in nats: [rows]; undefined where it is no ensemble."""
+        stored = self._predictions.values.get("mutual_information")
+        if stored is None:
+            raise UndefinedMetricError("its members' disagreement is not stored", expected="an ensemble")
+        return stored[self.kept].astype(np.float64)
+
     def _stored(self, name: str) -> Floats | None:
         """Return a stored column of all classes: [rows]; None where it is to be made from the logits."""
         if self._columns is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from robustbench_safety.attacks import attack_batch, passes_per_image
 from robustbench_safety.batches import Batches
 from robustbench_safety.data import stored_digest
+from robustbench_safety.detector_passes import PASSES_PER_IMAGE, shown_pixels
 from robustbench_safety.devices import forward_context, to_pixels
 from robustbench_safety.errors import IncompatiblePredictionsError, ModelError
 from robustbench_safety.files import atomic_path, digest_of
@@ -28,7 +29,7 @@ from robustbench_safety.predictions import (
     Values,
     written,
 )
-from robustbench_safety.records import Attack
+from robustbench_safety.records import Attack, DetectorPass
 from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
@@ -79,7 +80,7 @@ def predict(
     expected = _expected_fields(model, job, run)
     there = run.finished(expected, job.condition)
     images = job.open()
-    if there is not None:
+    if there is not None and not (job.features and _lacks_features(model, there)):
         _check_same_data(job, images, there, run.path(job.condition))
         advance(job.images)
         return there
@@ -88,6 +89,7 @@ def predict(
     path = run.path(job.condition)
     started = time.perf_counter()
     chunks = path.with_suffix(".chunks")
+    layer = _last_layer(model, run) if job.features else None
     with written(path, frames=job.frames) as writer:
         rows = passes.plain() if job.attack is None else passes.adversarial(chunks, expected)
         for ids, labels, values in rows:
@@ -107,8 +109,9 @@ def predict(
                 "source_stamp": images.reader.stamp(),
                 "decoder": images.reader.decoder,
                 "attack": passes.attack_outcome(),
+                "last_layer_digest": layer,
                 "reduced_batch": batches.reduced,
-                "forward_passes": job.images * (1 if job.attack is None else passes_per_image(job.attack)),
+                "forward_passes": job.images * _passes_per_image(job),
                 "seconds": round(passes.seconds_before + time.perf_counter() - started, 3),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -116,6 +119,26 @@ def predict(
         writer.finish(header)
     shutil.rmtree(chunks, ignore_errors=True)
     return header
+
+
+def _passes_per_image(job: Job) -> int:
+    if job.detector_pass is not None:
+        return PASSES_PER_IMAGE
+    return 1 if job.attack is None else passes_per_image(job.attack)
+
+
+def _lacks_features(model: Model, there: PredictionsHeader) -> bool:
+    """Tell whether finished predictions were made for a suite that asks for no features."""
+    return model.last_layer is not None and there.last_layer_digest is None
+
+
+def _last_layer(model: Model, run: Run) -> str | None:
+    """Keep the layer that features go into, and return its digest; None where the network has none."""
+    layer = model.last_layer
+    if layer is None:
+        return None
+    weight, bias = (tensor.float().cpu().contiguous().numpy() for tensor in (layer.weight, layer.bias))
+    return run.write_last_layer(weight, bias)
 
 
 def _expected_fields(model: Model, job: Job, run: Run) -> dict[str, object]:
@@ -140,6 +163,8 @@ def _check_same_data(job: Job, images: Images, header: PredictionsHeader, path: 
     digest = stored_digest(images.reader, images.indices, images.label_keys)
     if job.attack is not None:
         digest = _attack_digest(digest, job.attack, job.seed)
+    if job.detector_pass is not None:
+        digest = _pass_digest(digest, job.detector_pass)
     if digest != header.data_digest:
         raise IncompatiblePredictionsError(
             f"{path} was made from other data than those at hand",
@@ -151,6 +176,10 @@ def _check_same_data(job: Job, images: Images, header: PredictionsHeader, path: 
 
 def _attack_digest(source: str, attack: Attack, seed: int) -> str:
     return digest_of({"source": source, "attack": attack.model_dump(mode="json"), "seed": seed})
+
+
+def _pass_digest(source: str, settings: DetectorPass) -> str:
+    return digest_of({"source": source, "detector_pass": settings.model_dump(mode="json")})
 
 
 Rows = tuple[Sequence[str], NDArray[np.int64], Values]
@@ -174,6 +203,8 @@ class _Passes:
 
     def data_digest(self) -> str:
         digest = self._loader.data_digest()
+        if self._job.detector_pass is not None:
+            return _pass_digest(digest, self._job.detector_pass)
         attack = self._job.attack
         return digest if attack is None else _attack_digest(digest, attack, self._job.seed)
 
@@ -198,6 +229,8 @@ class _Passes:
                 images: torch.Tensor = images,
             ) -> Values:
                 pixels = to_pixels(images[first:last], self._device)
+                if self._job.detector_pass is not None:
+                    pixels = shown_pixels(self._model.network, pixels, self._job.detector_pass)
                 return self._forward(pixels, labels[first:last], ids, first)
 
             yield ids, labels, _joined(self._batches.map(run, len(images)))
@@ -251,7 +284,11 @@ class _Passes:
         self, pixels: torch.Tensor, labels: NDArray[np.int64], ids: Sequence[str], first: int
     ) -> Values:
         with torch.inference_mode(), forward_context(self._device, self._environment.precision):
-            logits, disagreement = self._model.network.with_disagreement(pixels)
+            features, disagreement = None, None
+            if self._job.features and self._model.last_layer is not None:
+                features, logits = self._model.features(pixels)
+            else:
+                logits, disagreement = self._model.network.with_disagreement(pixels)
         logits = logits.float()
         if not torch.isfinite(logits).all():
             rows = (~torch.isfinite(logits)).any(dim=1).nonzero().flatten().tolist()
@@ -266,6 +303,8 @@ class _Passes:
         values: dict[str, NDArray[np.float32] | NDArray[np.int32]] = {"logits": logits.cpu().numpy()}
         if self._job.columns == "summary":
             values = summarize(logits, torch.from_numpy(labels).to(logits.device))
+        if features is not None:
+            values["features"] = features.float().cpu().numpy()
         if disagreement is not None:
             values["mutual_information"] = disagreement.float().cpu().numpy()
         return values

@@ -7,16 +7,23 @@ the files of the conditions. A file whose header does not match what is asked no
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
-from robustbench_safety.files import differences, digest_of, read_json, write_json
+from robustbench_safety.files import atomic_path, differences, digest_of, read_json, write_json
 from robustbench_safety.predictions import read_header
 from robustbench_safety.records import Condition, ModelSpec, PredictionsHeader, RunInfo
 
 __all__ = ["Run"]
+
+_LAST_LAYER = "last-layer.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +79,47 @@ class Run:
         """Return where the predictions on a condition lie."""
         return self.folder / f"{condition.path}.parquet"
 
+    def write_last_layer(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
+        """Keep the layer that makes logits of stored features, and return its digest.
+
+        Args:
+            weight: [K, D].
+            bias: [K].
+        """
+        path, digest = self.folder / _LAST_LAYER, _layer_digest(weight, bias)
+        with atomic_path(path) as temporary:
+            safetensors.numpy.save_file({"weight": weight, "bias": bias}, temporary)
+        return digest
+
+    def last_layer(self, digest: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return weight [K, D] and bias [K] of the layer that makes logits of stored features.
+
+        Args:
+            digest: In the header of the predictions that hold the features.
+
+        Raises:
+            FileFormatError: It is not there, damaged, or another.
+        """
+        path = self.folder / _LAST_LAYER
+        try:
+            tensors = safetensors.numpy.load_file(path)
+            weight, bias = tensors["weight"], tensors["bias"]
+        except (OSError, KeyError, safetensors.SafetensorError) as error:
+            raise FileFormatError(
+                f"{path} cannot be read",
+                expected="the last layer of the network, which the stored features go into",
+                found=" ".join(str(error).split())[:200],
+                fix="predict again",
+            ) from error
+        if (found := _layer_digest(weight, bias)) != digest:
+            raise FileFormatError(
+                f"{path} is not the layer that the stored features go into",
+                expected=f"digest {digest}",
+                found=found,
+                fix="predict again",
+            )
+        return weight.astype(np.float64), bias.astype(np.float64)
+
     def finished(self, expected: Mapping[str, object], condition: Condition) -> PredictionsHeader | None:
         """Return the header of a finished condition, None if it is not there.
 
@@ -85,6 +133,11 @@ class Run:
         found = header.model_dump(mode="json", include=set(expected))
         _refuse_difference(path, found, dict(expected))
         return header
+
+
+def _layer_digest(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
+    hashers = {name: hashlib.sha256(array.tobytes()) for name, array in (("weight", weight), ("bias", bias))}
+    return digest_of({name: hasher.hexdigest() for name, hasher in hashers.items()})
 
 
 def _comparable(info: RunInfo) -> dict[str, object]:

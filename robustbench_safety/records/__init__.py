@@ -59,7 +59,7 @@ from robustbench_safety.records.score import (
     Timings,
     Verification,
 )
-from robustbench_safety.records.suite import Aggregate, Attack, Cell, Suite, pixel_fraction
+from robustbench_safety.records.suite import Aggregate, Attack, Cell, DetectorPass, Suite, pixel_fraction
 
 __all__ = [
     "AccuracyShift",
@@ -89,6 +89,7 @@ __all__ = [
     "Covers",
     "Curves",
     "DatasetManifest",
+    "DetectorPass",
     "Digest",
     "Environment",
     "GeneratedLayout",

@@ -56,6 +56,9 @@ class PredictionsHeader(Record):
     """Cheap digest of the source files' names, sizes and times: tells whether data may have changed since."""
     decoder: str
     attack: AttackOutcome | None
+    last_layer_digest: Digest | None = Field(default=None, exclude_if=lambda value: value is None)
+    """sha256 over weight and bias of the layer that makes logits of the features stored here; None where no
+    features are."""
     reduced_batch: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
     """Images in the smallest batch, where memory was too small for those asked for."""
     environment: Environment

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from robustbench_safety.records.base import Name, Record, is_empty, refuse_repeated
+from robustbench_safety.records.detection_grid import DetectionGrid
 
-__all__ = ["Aggregate", "Attack", "Cell", "PixelFraction", "Reduction", "Suite"]
+__all__ = ["Aggregate", "Attack", "Cell", "DetectorPass", "PixelFraction", "Reduction", "Suite"]
 
 
 def _is_fraction(text: str) -> str:
@@ -46,6 +47,21 @@ class Attack(Record):
         """Return the name that tells this attack from every other: it carries each setting and the seed."""
         eps, step = (value.replace("/", "_") for value in (self.eps, self.step))
         return f"{self.name}-{self.norm}-eps{eps}-steps{self.steps}-step{step}-seed{seed}"
+
+
+class DetectorPass(Record):
+    """Settings of a detector that shows the network other pixels than the dataset's: ODIN."""
+
+    name: Literal["odin"]
+    temperature: float = Field(default=1000.0, gt=0, le=1e6)
+    """Logits are divided by it; of the paper."""
+    eps: PixelFraction = "0.0014"
+    """Length of the step towards a surer answer; a share of the pixel range. Of the paper."""
+
+    @property
+    def condition_name(self) -> str:
+        """The name that tells this pass from every other: it carries each setting."""
+        return f"{self.name}-t{self.temperature:g}-eps{self.eps.replace('/', '_')}"
 
 
 class Cell(Record):
@@ -92,6 +108,14 @@ class Cell(Record):
             raise ValueError("an OOD score is taken from the logits as they are: it goes without temperature")
         if self.detector is None and (self.fit or self.tune or self.detector_options):
             raise ValueError("fit, tune and detector_options go with a detector")
+        try:
+            changes_pixels = self.detector_pass is not None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"detector_options: {where}: {first['msg']}") from error
+        if changes_pixels and self.attack is not None:
+            raise ValueError("a detector that changes the pixels goes without an attack")
         if self.tune is not None and self.tune == self.in_distribution:
             raise ValueError("no detector is set by the images it is measured on: say cross_fit, or others")
         return self
@@ -104,6 +128,13 @@ class Cell(Record):
             if self.attack is not None:
                 raise ValueError("an attack is made on the clean images: it goes without conditions")
         return self
+
+    @property
+    def detector_pass(self) -> DetectorPass | None:
+        """How the detector changes the pixels; None for one that reads what the dataset's own give."""
+        if self.detector != "odin":
+            return None
+        return DetectorPass.model_validate({"name": self.detector, **self.detector_options})
 
     def kind_of_number(self) -> tuple[object, ...]:
         """Return what two cells must share to be averaged."""
@@ -165,12 +196,27 @@ class Suite(Record):
     label_space: Name
     seed: int = Field(ge=0, lt=2**63)
     """Of everything that is drawn: corruptions, attacks, bootstrap."""
-    cells: tuple[Cell, ...] = Field(min_length=1)
+    cells: tuple[Cell, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
+    detection: tuple[DetectionGrid, ...] = Field(default=(), exclude_if=is_empty)
+    """Short forms in a file of the suite. Once it is read, their cells and means stand among ``cells`` and
+    ``aggregates``, and this is empty."""
     columns: tuple[Name, ...] = Field(min_length=1)
     """Ids of the cells and aggregates that tables, gate and tolerances speak of."""
     beside: tuple[Name, ...] = ()
     """Ids shown beside the columns, never ranked by: a flip rate says little without the error."""
+
+    @model_validator(mode="after")
+    def _grids_are_written_out(self) -> Self:
+        cells = [Cell.model_validate(fields) for grid in self.detection for fields in grid.cells()]
+        means = [Aggregate.model_validate(fields) for grid in self.detection for fields in grid.aggregates()]
+        # The record is frozen for everybody else: from here on a grid is its cells.
+        object.__setattr__(self, "cells", (*self.cells, *cells))
+        object.__setattr__(self, "aggregates", (*self.aggregates, *means))
+        object.__setattr__(self, "detection", ())
+        if not self.cells:
+            raise ValueError("a suite has at least 1 cell, in cells or detection")
+        return self
 
     @model_validator(mode="after")
     def _ids_are_known(self) -> Self:
