@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from robustbench_safety import metrics
 from robustbench_safety.detection_measures import DETECTION_METRICS, DetectionMetric
-from robustbench_safety.errors import FileFormatError, UndefinedMetricError
+from robustbench_safety.detectors import DETECTORS, fit_detector
+from robustbench_safety.errors import FileFormatError, UndefinedMetricError, UnknownNameError
 from robustbench_safety.measures import METRICS, Metric, Units
 from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
@@ -47,6 +49,12 @@ class Scored(NamedTuple):
     """Dataset that it is set by, or ``cross_fit``."""
     options: tuple[tuple[str, int | float | str], ...]
     """Settings of the detector, by name."""
+
+    @property
+    def settings(self) -> dict[str, int | float | str]:
+        """Settings of the score; those of the pass that made its images have done their work."""
+        known = DETECTORS[self.detector].options
+        return {name: value for name, value in self.options if name in known}
 
     @classmethod
     def of(cls, cell: Cell) -> Scored | None:
@@ -234,6 +242,8 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     """Return the metric of a cell, checking that the cell has what it takes."""
     table: Mapping[str, Metric | DetectionMetric] = DETECTION_METRICS if cell.detector else METRICS
     if cell.metric in table:
+        if cell.detector is not None:
+            _check_detector(cell, cell.detector)
         return table[cell.metric]
     known = {**METRICS, **DETECTION_METRICS}
     if cell.metric in known:
@@ -242,6 +252,30 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     raise FileFormatError(
         f"cell {cell.id}: metric", expected=f"one of {', '.join(sorted(known))}", found=cell.metric
     )
+
+
+def _check_detector(cell: Cell, name: str) -> None:
+    """Refuse a detector that there is not, settings it does not have, and data it is not fitted on."""
+    if name not in DETECTORS:
+        raise UnknownNameError.among("detector", name, DETECTORS, fix=f"correct cell {cell.id}")
+    known = DETECTORS[name]
+    wanted = {"fit": known.fit == "fit", "tune": known.fit == "tune"}
+    for field_name, wants in wanted.items():
+        if (getattr(cell, field_name) is not None) != wants:
+            kind = "training images" if field_name == "fit" else "held-out images, or cross_fit,"
+            raise FileFormatError(
+                f"cell {cell.id}: {field_name}",
+                expected=f"{kind} for {name} to be fitted on" if wants else f"none: {name} needs none",
+                found="none" if wants else str(getattr(cell, field_name)),
+            )
+    # Those of the pass have been read by the cell itself.
+    options = {
+        key: value
+        for key, value in cell.detector_options.items()
+        if cell.detector_pass is None or key in known.options
+    }
+    with suppress(UndefinedMetricError):  # the images are still to come
+        fit_detector(name, options=options)
 
 
 def is_rate(cell: Cell) -> bool:

@@ -12,8 +12,8 @@ from robustbench_safety.aggregating import Measured, Scored, is_rate, metric_of
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.label_sets import Labels, labels_of, mapped_labels
+from robustbench_safety.detecting import Detecting
 from robustbench_safety.detection_measures import DetectionMetric
-from robustbench_safety.detectors import NEED_LOGITS, ood_score
 from robustbench_safety.errors import DataError, IncompatiblePredictionsError, UndefinedMetricError
 from robustbench_safety.files import digest_of
 from robustbench_safety.labels import load_class_map, load_label_space, load_subset, subset_columns
@@ -30,17 +30,25 @@ from robustbench_safety.records import (
     Suite,
 )
 from robustbench_safety.runs import Run
-from robustbench_safety.suites import clean_dataset, tune_dataset
+from robustbench_safety.suites import (
+    clean_conditions,
+    clean_dataset,
+    fit_conditions,
+    in_conditions,
+    tune_dataset,
+)
 from robustbench_safety.temperatures import Temperatures
 
 __all__ = ["Measuring", "why_not_shown"]
 
 Floats = NDArray[np.float64]
 
+_NEED_GRADIENTS = ("attack", "detector-pass")
+
 
 def why_not_shown(condition: Condition, model: ModelSpec) -> str | None:
     """Return why a condition cannot be made for a model; None where it can."""
-    if condition.kind == "attack" and not model.gradients:
+    if condition.kind in _NEED_GRADIENTS and not model.gradients:
         return f"needs the gradient of the model, which {model.family} cannot give"
     return None
 
@@ -64,13 +72,17 @@ class Measuring:
 
     def __init__(self, run: Run, suite: Suite, data: DataRoot) -> None:
         self._run, self._suite, self._data = run, suite, data
-        scored = [Scored.of(cell) for cell in suite.cells]
-        # In the suite's order, so that the first reason why a cell has no value is always the same.
-        self._wanted = tuple(dict.fromkeys(one for one in scored if one is not None))
-        self._in_columns = _detectors_in_columns(suite)
-        self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
-        self._temperatures = Temperatures(suite.cells, self._tuned_on)
         self._datasets: dict[str, Dataset] = {}
+        self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
+        self._in_columns = _detectors_in_columns(suite)
+        self._inside: dict[Condition, list[Scored]] = {}
+        self._fitted_on: dict[Condition, list[Scored]] = {}
+        self._behind: dict[Condition, list[Cell]] = {}
+        """Cells that read a condition beside their own: what is in distribution, fitted on, tuned on."""
+        for cell in suite.cells:
+            self._read_beside(cell)
+        self._detecting = Detecting(run, self._fitted_on, self._columns)
+        self._temperatures = Temperatures(suite.cells, self._tuned_on)
         self._images: dict[tuple[str, ...], tuple[str, ...]] = {}
         # Of the condition that is being read: what several cells ask for is taken once.
         self._outputs_of: dict[tuple[object, ...], Outputs] = {}
@@ -83,13 +95,29 @@ class Measuring:
         self.curves = Curves()
         self.companion = Companion()
 
+    def _read_beside(self, cell: Cell) -> None:
+        inside = in_conditions(cell, self._suite, self._data)
+        fitted = fit_conditions(cell, self._data)
+        tuned: tuple[Condition, ...] = ()
+        if (name := self._tuned_on[cell.id]) is not None:
+            tuned = clean_conditions(self.dataset(name))
+        for condition in dict.fromkeys((*inside, *fitted, *tuned)):
+            self._behind.setdefault(condition, []).append(cell)
+        if (scored := Scored.of(cell)) is None:
+            return
+        for conditions, table in ((inside, self._inside), (fitted, self._fitted_on)):
+            for condition in conditions:
+                # In the suite's order, so that the first reason why a cell has no value is always the same.
+                if scored not in table.setdefault(condition, []):
+                    table[condition].append(scored)
+
     def turn(self, condition: Condition) -> int:
         """Return when a condition is to be read: what others are measured against comes before them."""
         tuned = {self._tuned_on[cell.id] for cell in self._suite.cells if cell.temperature != "cross_fit"}
-        if condition.dataset in tuned:
+        fitted = condition in self._fitted_on and condition not in self._inside
+        if condition.dataset in tuned or fitted:
             return 0
-        against = {one.in_distribution for one in self._wanted} | set(self._tuned_on.values())
-        return 1 if condition.dataset in against else 2
+        return 1 if condition in self._inside or condition.dataset in self._tuned_on.values() else 2
 
     def temperatures(self) -> dict[str, tuple[float, ...]]:
         """Return the temperatures of every cell that has such, by id."""
@@ -124,12 +152,15 @@ class Measuring:
         self.headers[condition] = predictions.header
         stored = self.dataset(condition.dataset)
         truth = labels_of(stored, predictions.sample_ids, predictions.labels)
-        self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
+        # Training images pair nothing, and what a detector shows is its own.
+        fitted_alone = condition in self._fitted_on and not cells and condition not in self._inside
+        if condition.kind != "detector-pass" and not fitted_alone:
+            self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
         self._outputs_of, self._numbers = {}, {}
+        self._detecting.fit(predictions)
+        for scored in self._inside.get(condition, ()):
+            self._score_in(scored, predictions)
         if condition.kind == "clean":
-            for scored in self._wanted:
-                if scored.in_distribution == condition.dataset:
-                    self._score_in(scored, predictions)
             self._answer_in(predictions, truth)
             self._temperatures.fit(predictions, self._columns)
         for cell in cells:
@@ -143,7 +174,7 @@ class Measuring:
 
     def _score_in(self, scored: Scored, predictions: Predictions) -> None:
         try:
-            scores = self._ood_scores(scored, predictions)
+            scores = self._detecting.scores(scored, predictions)
         except UndefinedMetricError as error:
             path = predictions.header.condition.path
             for cell in self._suite.cells:
@@ -172,17 +203,9 @@ class Measuring:
         if scored.detector in self._in_columns:
             self.companion.add_scores(predictions, _scores_name(scored), scores)
 
-    def _ood_scores(self, scored: Scored, predictions: Predictions) -> Floats:
-        detector = scored.detector
-        if detector in NEED_LOGITS and self._run.info.model.outputs == "probabilities":
-            raise UndefinedMetricError(f"{detector} needs logits, and there are probabilities alone")
-        return ood_score(detector, Outputs(predictions, self._columns(scored.subset)).logits)
-
     def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
-        for cell in self._suite.cells:
-            against = condition.dataset in (cell.in_distribution, self._tuned_on[cell.id])
-            if cell in cells or (against and condition.kind == "clean"):
-                self._say(cell, reason)
+        for cell in (*cells, *self._behind.get(condition, ())):
+            self._say(cell, reason)
 
     def _say(self, cell: Cell, reason: str) -> None:
         """Keep why a cell has no value; the first reason is what the others come of."""
@@ -243,13 +266,14 @@ class Measuring:
         measured, scores_in = self.cells[cell.id], self.scores_in.get(scored)
         if scores_in is None:
             return  # _fail or _score_in has said why
-        scores_out = self._ood_scores(scored, predictions)
         answers = {}
         if metric.of_answers:
             measured.correct_in = self._correct_in.get((scored.in_distribution, scored.subset))
             if measured.correct_in is None:
-                return  # _answer_in has said why
+                self._say(cell, f"{cell.metric} needs the answers on the images of {cell.in_distribution}")
+                return
             answers["correct_in"] = measured.correct_in
+        scores_out = self._detecting.scores(scored, predictions)
         measured.scores_out.append(scores_out)
         self._pair(predictions, scored, scores_out)
         measured.values.append(

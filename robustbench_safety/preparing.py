@@ -11,6 +11,7 @@ from robustbench_safety.errors import DataError, ModelError
 from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.records import BuiltinLayout, GeneratedLayout, ModelSpec, Suite
 from robustbench_safety.scoring import needed_conditions, why_not_shown
+from robustbench_safety.suites import featured_conditions
 
 __all__ = ["prepare_jobs"]
 
@@ -58,6 +59,8 @@ def prepare_jobs(
         ModelError: Nothing of the suite can be measured on this model.
     """
     missing = _without_labels(suite, data)
+    featured = featured_conditions(suite, data)
+    passes = {one.condition_name: one for cell in suite.cells if (one := cell.detector_pass)}
     jobs: list[Job] = []
     not_shown: list[str] = []
     for condition, cells in needed_conditions(suite.model_copy(update={"seed": seed}), data).items():
@@ -71,7 +74,9 @@ def prepare_jobs(
             dataset = load_dataset(condition.dataset, data=data)
             job = prepare(
                 dataset, condition, label_space=spec.label_space, attack=attack,
-                columns=stored_columns(condition, n_classes), seed=seed, limit=limit)  # fmt: skip
+                detector_pass=passes.get(condition.name) if condition.kind == "detector-pass" else None,
+                columns=stored_columns(condition, n_classes), features=condition in featured, seed=seed,
+                limit=limit)  # fmt: skip
             jobs.append(job)
         except DataError as error:
             found.errors[condition.path] = error

@@ -26,7 +26,15 @@ from robustbench_safety.records import (
     Verification,
 )
 from robustbench_safety.runs import Run
-from robustbench_safety.suites import cell_conditions, suite_baselines, suite_digest, tune_dataset
+from robustbench_safety.suites import (
+    cell_conditions,
+    clean_conditions,
+    fit_conditions,
+    in_conditions,
+    suite_baselines,
+    suite_digest,
+    tune_dataset,
+)
 
 __all__ = ["needed_conditions", "score_predictions", "why_not_shown"]
 
@@ -39,15 +47,11 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
     needed: dict[Condition, list[Cell]] = {}
     for cell in suite.cells:
         metric_of(cell)
-        if cell.in_distribution is not None:
-            clean = cell.model_copy(update={"dataset": cell.in_distribution})
-            for condition in cell_conditions(clean, suite, data):
-                needed.setdefault(condition, [])
+        for condition in (*fit_conditions(cell, data), *in_conditions(cell, suite, data)):
+            needed.setdefault(condition, [])
         if (tuned_on := tune_dataset(cell, data)) is not None:
-            manifest = load_dataset(tuned_on, data=data).manifest
-            for condition in manifest.all_conditions():
-                if condition.kind == "clean":
-                    needed.setdefault(condition, [])
+            for condition in clean_conditions(load_dataset(tuned_on, data=data)):
+                needed.setdefault(condition, [])
         for condition in cell_conditions(cell, suite, data):
             needed.setdefault(condition, []).append(cell)
     return needed

@@ -36,6 +36,8 @@ from robustbench_safety.submitted.tables import Table, opened_table
 __all__ = ["store_submission"]
 
 _UNKNOWN = "unknown"
+#: Kinds of conditions whose images are made with the network itself.
+_OF_A_NETWORK = ("attack", "detector-pass")
 #: Named in a message.
 _SHOWN = 5
 #: Rows written at a time.
@@ -75,7 +77,7 @@ def store_submission(
     """
     space = load_label_space(submission.label_space, beside=data.beside)
     seeded = suite.model_copy(update={"seed": seed})
-    conditions = [one for one in needed_conditions(seeded, data) if one.kind != "attack"]
+    conditions = [one for one in needed_conditions(seeded, data) if one.kind not in _OF_A_NETWORK]
     if not conditions:
         raise ModelError(f"nothing of suite {suite.name} can be measured from a file of predictions")
     unlabelled = missing_labels([cell.dataset for cell in suite.cells], data, skip_missing=skip_missing)

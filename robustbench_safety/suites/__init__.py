@@ -7,16 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_safety.baselines import load_baseline
-from robustbench_safety.data import DataRoot, Dataset, dataset_names, load_dataset
+from robustbench_safety.data import DataRoot, dataset_names, load_dataset
 from robustbench_safety.errors import FileFormatError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_subset
-from robustbench_safety.records import Baseline, Cell, Condition, GeneratedLayout, RelabelledLayout, Suite
+from robustbench_safety.records import Baseline, Suite
+from robustbench_safety.suites.conditions import (
+    cell_conditions,
+    clean_conditions,
+    clean_dataset,
+    explicit,
+    tune_dataset,
+)
+from robustbench_safety.suites.detection import featured_conditions, fit_conditions, in_conditions
 from robustbench_safety.suites.of_dataset import suite_of
 
 __all__ = [
     "cell_conditions",
+    "clean_conditions",
     "clean_dataset",
+    "featured_conditions",
+    "fit_conditions",
+    "in_conditions",
     "load_suite",
     "suite_baselines",
     "suite_digest",
@@ -93,40 +105,6 @@ def suite_baselines(
     return {name: given.get(name) or load_baseline(name, beside=data.beside, fix=fix) for name in names}
 
 
-def clean_dataset(dataset: Dataset) -> str:
-    """Return the name of the dataset whose clean images a dataset shows, or stands beside; else its own."""
-    manifest = dataset.manifest
-    if manifest.role == "clean":
-        return manifest.name
-    if manifest.companion is not None:
-        return manifest.companion
-    layout = manifest.layout
-    return layout.source if isinstance(layout, GeneratedLayout | RelabelledLayout) else manifest.name
-
-
-def tune_dataset(cell: Cell, data: DataRoot) -> str | None:
-    """Return the dataset on whose clean predictions a cell's temperature is fitted; None where there is none.
-
-    Cross-fitting takes the clean images that the cell's own are made from or stand beside: no temperature is
-    fitted on corrupted images.
-
-    Raises:
-        FileFormatError: The temperature would be fitted on the images that are measured.
-    """
-    if cell.temperature is None:
-        return None
-    clean = clean_dataset(load_dataset(cell.dataset, data=data))
-    if cell.temperature == "cross_fit":
-        return clean
-    if cell.temperature in (cell.dataset, clean):
-        raise FileFormatError(
-            f"cell {cell.id}: temperature {cell.temperature}",
-            expected="a dataset of other images than those measured, or cross_fit",
-            fix="name a dataset of role tune, or cross_fit",
-        )
-    return cell.temperature
-
-
 def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseline] | None = None) -> str:
     """Return the digest over every field of suite, manifests and baselines that can move a number.
 
@@ -138,10 +116,11 @@ def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseli
     names = {cell.dataset for cell in suite.cells}
     names |= {cell.in_distribution for cell in suite.cells if cell.in_distribution}
     names |= {name for cell in suite.cells if (name := tune_dataset(cell, data))}
+    names |= {one.dataset for cell in suite.cells for one in fit_conditions(cell, data)}
     manifests: dict[str, object] = {
         name: load_dataset(name, data=data).scored_fields() for name in sorted(names)
     }
-    cells = tuple(_explicit(cell, suite, data) for cell in suite.cells)
+    cells = tuple(explicit(cell, suite, data) for cell in suite.cells)
     covered: dict[str, object] = {
         "suite": suite.model_copy(update={"cells": cells}).model_dump(mode="json", exclude={"title"}),
         "manifests": manifests,
@@ -153,56 +132,3 @@ def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseli
     if subsets := sorted({cell.subset for cell in suite.cells if cell.subset}):
         covered["subsets"] = {name: load_subset(name, beside=data.beside).digest for name in subsets}
     return digest_of(covered)
-
-
-def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition, ...]:
-    """Return the conditions that a cell is measured on, in the manifest's order.
-
-    Labels that belong to another dataset's images are measured on that dataset's conditions.
-
-    Raises:
-        FileFormatError: The cell names a condition that its dataset does not have.
-    """
-    cell = _explicit(cell, suite, data)
-    dataset = load_dataset(cell.dataset, data=data)
-    relabelled = isinstance(dataset.manifest.layout, RelabelledLayout)
-    manifest = dataset.source().manifest if relabelled else dataset.manifest
-    everything = manifest.all_conditions()
-    if cell.attack is not None:
-        name = cell.attack.condition_name(suite.seed)
-        return (Condition(dataset=manifest.name, kind="attack", name=name, level=0),)
-    if cell.levels:
-        known = sorted({condition.level for condition in everything})
-        if missing := [level for level in cell.levels if level not in known]:
-            raise FileFormatError(
-                f"suite {suite.name}: cell {cell.id}: levels",
-                expected=f"some of {', '.join(map(str, known))}",
-                found=str(missing[0]),
-            )
-        everything = tuple(condition for condition in everything if condition.level in cell.levels)
-    if cell.conditions == "all":
-        return everything
-    names = {condition.name for condition in everything}
-    unknown = [name for name in cell.conditions if name not in names]
-    if unknown:
-        raise FileFormatError(
-            f"suite {suite.name}: cell {cell.id}: conditions",
-            expected=f"some of {', '.join(sorted(names))}",
-            found=unknown[0],
-        )
-    return tuple(condition for condition in everything if condition.name in cell.conditions)
-
-
-def _explicit(cell: Cell, suite: Suite, data: DataRoot) -> Cell:
-    """Return the cell with the conditions of a headline listed, so that a digest covers them."""
-    if cell.conditions != "headline":
-        return cell
-    manifest = load_dataset(cell.dataset, data=data).manifest
-    if not manifest.headline:
-        raise FileFormatError(
-            f"suite {suite.name}: cell {cell.id}: conditions",
-            expected=f"names of conditions, or all: dataset {cell.dataset} has no headline",
-            found="headline",
-        )
-    update = {"conditions": manifest.headline, "levels": cell.levels or manifest.headline_levels}
-    return cell.model_copy(update=update)
