@@ -31,6 +31,8 @@ DIGESTS = {
     ("reliability", 1): "b2efca34527eb48ed216b2245798b0dd57b8b4b433fd953b0cd596fb3953580c",
     ("reliability-cifar10", 1): "1d7698d784ef5026048f8bb1c8e9bf51614a527426b59783732cb424c52e9bc7",
     ("reliability-cifar10-generated", 1): "08f7a76aef2e0b6c8e654931bcff55a5024df2ba393a18f00d5f4b81324ac701",
+    ("ood-cifar10", 1): "6018dd3ed5f77684e9cefeb89d354e1aac89f5efe074ac2720e645e3b9e2b95a",
+    ("ood-imagenet", 1): "787887e70dba8e9754573bdc71f09d74dc529813a8a8aa094bd502ed837b9522",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
     ("tiny-imagenet-c-generated", 3): "28be2b14be8097d310244221af12a8a2a1ef4fc9093d4d43c406186eb1332423",
     ("unknown-detection", 1): "fac084e28d6fa9f3a0452ddee66160262a027b05288f88856787549f10f5b52c",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
+from robustbench_safety.detectors import DETECTORS, Detector
 from robustbench_safety.errors import FileFormatError
 from robustbench_safety.records import Cell, Condition, GeneratedLayout, RelabelledLayout, Suite
 
@@ -89,7 +90,9 @@ def cell_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition
 
 
 def explicit(cell: Cell, suite: Suite, data: DataRoot) -> Cell:
-    """Return the cell with the conditions of a headline listed, so that a digest covers them."""
+    """Return the cell with headline and settings of the detector written out: a digest covers them."""
+    if cell.detector in DETECTORS:
+        cell = cell.model_copy(update={"detector_options": _all_settings(cell, DETECTORS[cell.detector])})
     if cell.conditions != "headline":
         return cell
     manifest = load_dataset(cell.dataset, data=data).manifest
@@ -101,3 +104,13 @@ def explicit(cell: Cell, suite: Suite, data: DataRoot) -> Cell:
         )
     update = {"conditions": manifest.headline, "levels": cell.levels or manifest.headline_levels}
     return cell.model_copy(update=update)
+
+
+def _all_settings(cell: Cell, detector: Detector) -> dict[str, int | float | str]:
+    """Return the settings of a cell's detector, the defaults of those that it does not say among them."""
+    settings = {
+        name: option.default for name, option in detector.options.items() if option.default is not None
+    }
+    if cell.detector_pass is not None:
+        settings |= cell.detector_pass.model_dump(exclude={"name"})
+    return settings | cell.detector_options
