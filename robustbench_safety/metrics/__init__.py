@@ -59,6 +59,7 @@ from robustbench_safety.metrics.intervals import (
     two_sample_bootstrap_interval,
     wilson_interval,
 )
+from robustbench_safety.metrics.overlapping import mean_over_sets_interval
 from robustbench_safety.metrics.paired_detection import paired_auroc_difference
 from robustbench_safety.metrics.proper_scores import (
     brier_score,
@@ -80,6 +81,7 @@ from robustbench_safety.metrics.selective import (
     unknown_aurc_by_score,
 )
 from robustbench_safety.metrics.selective_intervals import accuracy_at_coverage_interval, selective_interval
+from robustbench_safety.metrics.shape import category_decisions, cue_accuracy, cue_hits, shape_bias
 from robustbench_safety.metrics.shift import (
     AccuracyBand,
     AccuracyLine,
@@ -88,6 +90,7 @@ from robustbench_safety.metrics.shift import (
     fit_accuracy_line,
     relative_robustness,
 )
+from robustbench_safety.metrics.shift_intervals import effective_robustness_interval
 from robustbench_safety.metrics.temperature import (
     CrossFittedTemperatures,
     cross_fit_temperatures,
@@ -119,12 +122,16 @@ __all__ = [
     "aurra",
     "bootstrap_interval",
     "brier_score",
+    "category_decisions",
     "clopper_pearson_interval",
     "corruption_error",
     "cross_entropies",
     "cross_fit_temperatures",
+    "cue_accuracy",
+    "cue_hits",
     "ece_interval",
     "effective_robustness",
+    "effective_robustness_interval",
     "error_detection_auroc",
     "error_rate",
     "excess_aurc",
@@ -145,6 +152,7 @@ __all__ = [
     "mean_absolute_calibration_interval",
     "mean_corruption_error",
     "mean_flip_rate",
+    "mean_over_sets_interval",
     "mean_top5_distance",
     "negative_log_likelihood",
     "paired_auroc_difference",
@@ -160,6 +168,7 @@ __all__ = [
     "scaled_logits",
     "selective_interval",
     "set_error_rate",
+    "shape_bias",
     "soft_f1_score",
     "soft_label_cross_entropy",
     "top5_distance",

@@ -27,7 +27,7 @@ __all__ = [
 AccuracyAxis: TypeAlias = Literal["logit", "probit"]
 
 #: From an accuracy to its place on the axis, and back.
-_SCALES: dict[AccuracyAxis, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = {
+SCALES: dict[AccuracyAxis, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = {
     "logit": (logit, expit),
     "probit": (ndtri, ndtr),
 }
@@ -49,7 +49,7 @@ class AccuracyLine:
     def predict(self, clean_accuracy: float) -> float:
         """Return the shifted accuracy to expect at a clean accuracy in (0, 1), both fractions."""
         stretched = _stretched([clean_accuracy], "clean_accuracy", self.axis)
-        return float(_SCALES[self.axis][1](self.intercept + self.slope * stretched[0]))
+        return float(SCALES[self.axis][1](self.intercept + self.slope * stretched[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ def accuracy_line_band(
             missing -= len(slopes)
     ends = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2], axis=0)
     # The axes rise, so the ends of the stretched band are those of the band.
-    low, high = _SCALES[axis][1](ends)
+    low, high = SCALES[axis][1](ends)
     return AccuracyBand(
         clean=tuple(finite(at, "at").tolist()),
         low=tuple(low.tolist()),
@@ -262,8 +262,8 @@ def _points(
 
 def _stretched(values: FloatArray | Sequence[float], name: str, axis: AccuracyAxis) -> FloatArray:
     """Return accuracies on the axis; refuse what has no place there."""
-    if axis not in _SCALES:
-        raise UsageError("axis cannot be used", expected=" or ".join(_SCALES), found=repr(axis))
+    if axis not in SCALES:
+        raise UsageError("axis cannot be used", expected=" or ".join(SCALES), found=repr(axis))
     array = finite(values, name)
     outside = array[(array <= 0) | (array >= 1)]
     if outside.size:
@@ -273,7 +273,7 @@ def _stretched(values: FloatArray | Sequence[float], name: str, axis: AccuracyAx
             found=f"{outside[0]:g}" + (f" and {outside.size - 1} more" if outside.size > 1 else ""),
             fix="divide a percentage by 100; leave out a model that gets every image right, or none",
         )
-    return np.asarray(_SCALES[axis][0](array), dtype=np.float64)
+    return np.asarray(SCALES[axis][0](array), dtype=np.float64)
 
 
 def _least_squares(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -156,6 +156,25 @@ def accuracies(draw: st.DrawFn) -> Arrays:
 
 
 @st.composite
+def decisions(draw: st.DrawFn) -> Arrays:
+    """Draw categories decided for, shapes and textures [N]; one image or more is decided for either."""
+    n = draw(st.integers(1, 20))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    decided, shape, texture = rng.integers(4, size=(3, n))
+    texture[0] = (shape[0] + 1) % 4
+    decided[0] = draw(st.sampled_from([shape[0], texture[0]]))
+    return decided, shape, texture
+
+
+@st.composite
+def right_answers(draw: st.DrawFn) -> Arrays:
+    """Draw correctness on clean [N], some right and some wrong, and on shifted images [M]."""
+    clean = draw(st.lists(st.integers(0, 1), min_size=1, max_size=20))
+    shifted = draw(st.lists(st.integers(0, 1), min_size=1, max_size=20))
+    return np.array([0, 1, *clean]), np.array(shifted)
+
+
+@st.composite
 def values(draw: st.DrawFn, columns: int = 1) -> Arrays:
     """Draw one value a unit [N] for each of one or two models."""
     n = draw(st.integers(1, 20))
@@ -407,6 +426,19 @@ ROWS: dict[str, Row] = {
         perfect=((A([0.4, 0.6]), A([1e-16, 1e-15])), 1.0),
         worst=((A([0.4, 0.6]), A([1 - 1e-14, 1 - 1e-15])), 0.0),
     ),
+    # Decided for the shape each time, or for the texture.
+    "shape_bias": Row(
+        metric=metrics.shape_bias,
+        inputs=decisions(),
+        perfect=((A([0, 1]), A([0, 1]), A([1, 0])), 1.0),
+        worst=((A([1, 0]), A([0, 1]), A([1, 0])), 0.0),
+    ),
+    "cue_accuracy": Row(
+        metric=partial(metrics.cue_accuracy, cue="texture"),
+        inputs=decisions(),
+        perfect=((A([1, 0]), A([0, 1]), A([1, 0])), 1.0),
+        worst=((A([0, 1]), A([0, 1]), A([1, 0])), 0.0),
+    ),
     "auroc": Row(
         metric=metrics.auroc, inputs=scores(), apart=True, perfect=(APART, 1.0), worst=(EXCHANGED, 0.0)
     ),
@@ -494,6 +526,17 @@ INTERVALS: dict[str, Drawn] = {
         make=partial(metrics.ece_interval, binning="equal_mass", seed=3, draws=100), inputs=answers()
     ),
     "ece_interval": Drawn(make=partial(metrics.ece_interval, seed=3, draws=100), inputs=answers()),
+    "effective_robustness_interval": Drawn(
+        make=lambda clean, shifted: metrics.effective_robustness_interval(
+            clean,
+            shifted,
+            metrics.AccuracyLine(intercept=-1.0, slope=1.2, axis="logit", n=9),
+            seed=3,
+            draws=100,
+        ),
+        inputs=right_answers(),
+        apart=True,
+    ),
 }
 
 #: Intervals of a count take two whole numbers; ``tests/metrics/test_intervals.py`` holds them against scipy.
@@ -528,6 +571,13 @@ CURVES: dict[str, Drawn] = {
     "accuracy_line_band": Drawn(
         make=partial(metrics.accuracy_line_band, at=[0.1, 0.7], seed=3, draws=100), inputs=accuracies()
     ),
+    "cue_hits": Drawn(make=lambda *arrays: sorted(metrics.cue_hits(*arrays).tolist()), inputs=decisions()),
+    "category_decisions": Drawn(
+        make=lambda logits: sorted(
+            metrics.category_decisions(logits, categories=[np.array([0, 3]), np.array([1])]).tolist()
+        ),
+        inputs=tables(normalised=False).map(lambda arrays: arrays[:1]),
+    ),
     "cross_entropies": Drawn(
         make=lambda logits, shares: sorted(metrics.cross_entropies(logits, shares).tolist()),
         inputs=opinions(),
@@ -544,6 +594,9 @@ PAIRED_GROUPS = {"paired_auroc_difference"}
 #: Takes ids; ``tests/metrics/test_temperature.py`` shows that the order does not matter.
 CROSS_FITTED = {"cross_fit_temperatures"}
 
+#: Takes several arrays, each with ids; ``tests/metrics/test_overlapping.py`` shows the same of it.
+OF_SETS = {"mean_over_sets_interval"}
+
 #: Takes two numbers; ``tests/metrics/test_shift.py`` works it by hand.
 OF_NUMBERS = {"relative_robustness"}
 
@@ -558,6 +611,7 @@ EVERYTHING = {
         *DIFFERENCES,
         *PAIRED_GROUPS,
         *CROSS_FITTED,
+        *OF_SETS,
         *OF_NUMBERS,
     )
 }
@@ -616,6 +670,7 @@ def test_what_comes_after_the_data_is_keyword_only() -> None:
     }
     data |= {"clean", "shifted", "clean_accuracy", "shifted_accuracy", "shifted_accuracy_before", "line"}
     data |= {"value_a", "interval_a", "value_b", "interval_b"}
+    data |= {"decided", "shape", "texture", "correct_clean", "correct_shifted"}
     data |= {"scores_in_a", "scores_out_a", "scores_in_b", "scores_out_b"}
     for name in EVERYTHING:
         parameters = inspect.signature(getattr(metrics, name)).parameters.values()
@@ -678,7 +733,12 @@ def test_an_interval_is_ordered_within_its_range_and_blind_to_the_order(
     row = INTERVALS[name]
     arrays = data.draw(row.inputs)
     made = row.make(*arrays)
-    lowest = -1 if name in {"paired_difference", "selective_interval, prediction_rejection_ratio"} else 0
+    below_zero = {
+        "paired_difference",
+        "selective_interval, prediction_rejection_ratio",
+        "effective_robustness_interval",
+    }
+    lowest = -1 if name in below_zero else 0
     assert lowest - 1e-12 <= made.low <= made.high <= 1 + 1e-12
     assert _ends(made) == _ends(row.make(*_shuffled(arrays, seed, apart=row.apart)))
 
@@ -711,6 +771,8 @@ def test_an_interval_refuses_a_level_outside_the_open_interval(name: str) -> Non
         arguments = arguments[:1]
     if name == "two_sample_bootstrap_interval":
         arguments = [metrics.aurc, *arguments]
+    if name == "effective_robustness_interval":
+        arguments.append(metrics.AccuracyLine(intercept=0.0, slope=1.0, axis="logit", n=2))
     options: dict[str, Any] = {"seed": 0} if "seed" in signature else {}
     if "statistic" in signature and name != "two_sample_bootstrap_interval":
         options["statistic"] = "aurc"
