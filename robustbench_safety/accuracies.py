@@ -7,9 +7,9 @@ from pathlib import Path
 
 from robustbench_safety.errors import UndefinedMetricError, UnknownNameError
 from robustbench_safety.files import check_resource_name, locate_resource, read_yaml
-from robustbench_safety.records import AccuracyTable
+from robustbench_safety.records import AccuracyShift, AccuracyTable
 
-__all__ = ["LineAccuracies", "line_accuracies", "load_accuracies"]
+__all__ = ["LineAccuracies", "line_accuracies", "load_accuracies", "reference_accuracy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,7 @@ def line_accuracies(table: AccuracyTable, dataset: str) -> LineAccuracies:
         >>> len(points.models), points.models[-1], points.clean[-1]
         (85, 'alexnet', 0.56522)
     """
-    if dataset not in table.shifts:
-        raise UnknownNameError.among(
-            "shifted data set", dataset, table.shifts, fix=f"{table.name} has the accuracies on no other"
-        )
-    shift = table.shifts[dataset]
+    shift = _shift(table, dataset)
     if shift.no_line:
         raise UndefinedMetricError(f"{table.name} has no line for {dataset}: {shift.no_line}")
     clean_at, shifted_at = table.columns.index(shift.clean), table.columns.index(shift.shifted)
@@ -81,3 +77,39 @@ def line_accuracies(table: AccuracyTable, dataset: str) -> LineAccuracies:
         )
     models, clean_accuracies, shifted_accuracies = zip(*points, strict=True)
     return LineAccuracies(models=models, clean=clean_accuracies, shifted=shifted_accuracies)
+
+
+def reference_accuracy(table: AccuracyTable, dataset: str, model: str) -> float:
+    """Return the accuracy of one model on a shifted set, a fraction.
+
+    Args:
+        table: As :func:`load_accuracies` gives it.
+        dataset: Name of the shifted set; whether the table has a line for it does not matter.
+        model: Name of a model of the table.
+
+    Raises:
+        UnknownNameError: The table does not have the set, or the model; near names are shown.
+        UndefinedMetricError: The model was not measured on the set.
+
+    Example:
+        >>> reference_accuracy(load_accuracies("imagenet-testbed-standard"), "imagenet-r", "resnet50")
+        0.36173
+    """
+    shift = _shift(table, dataset)
+    if model not in table.models:
+        raise UnknownNameError.among("model", model, table.models, fix=f"{table.name} has no other")
+    accuracy = table.models[model][table.columns.index(shift.shifted)]
+    if accuracy is None:
+        raise UndefinedMetricError(
+            f"{table.name} has no accuracy of {model} on {dataset}",
+            expected="a model that was measured there",
+        )
+    return accuracy / 100
+
+
+def _shift(table: AccuracyTable, dataset: str) -> AccuracyShift:
+    if dataset not in table.shifts:
+        raise UnknownNameError.among(
+            "shifted data set", dataset, table.shifts, fix=f"{table.name} has the accuracies on no other"
+        )
+    return table.shifts[dataset]

@@ -127,9 +127,12 @@ def score_of(
     else:
         units = [unit for part in measured for unit in part.units]
         images = [ids for part in measured for ids in part.images]
-        # The unit is the image with all its conditions: of other images in each there is none.
-        same = all(ids is images[0] or ids == images[0] for ids in images)
-        interval = where_defined(partial(metric.interval, units, seed, first.options)) if same else None
+        # The unit is the image with all its conditions.
+        if all(ids is images[0] or ids == images[0] for ids in images):
+            interval = where_defined(partial(metric.interval, units, seed, first.options))
+        else:
+            interval = _of_other_images(cells, measured, seed=seed)
+            n = len({sample_id for ids in images for sample_id in ids})
     return Score(
         value=rounded(value),
         n=n,
@@ -139,6 +142,17 @@ def score_of(
         direction=metric.direction,
         chance=chance,
     )
+
+
+def _of_other_images(
+    cells: Sequence[Cell], measured: Sequence[Measured], *, seed: int
+) -> ScoreInterval | None:
+    """Return the interval of a mean over sets whose images are not the same; None but of rates."""
+    if not all(is_rate(cell) and len(part.units) == 1 for cell, part in zip(cells, measured, strict=True)):
+        return None
+    values = [part.units[0][0] for part in measured]
+    ids = [part.images[0] for part in measured]
+    return where_defined(lambda: metrics.mean_over_sets_interval(values, ids, seed=seed))
 
 
 def _of_two_intervals(first: Score, second: Score) -> Interval:

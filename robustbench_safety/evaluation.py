@@ -26,12 +26,13 @@ from robustbench_safety.predicting import first_images
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.preparing import prepare_jobs
 from robustbench_safety.records import Baseline, Condition, Precision, RunInfo, ScoreRecord, Suite
+from robustbench_safety.robustness import check_robustness
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import score_predictions
 from robustbench_safety.startup import CHECKED, check_first_batch
 from robustbench_safety.stated import StatedDifference, compare_with_stated
 from robustbench_safety.submitted import find_submission, refuse_settings, store_submission
-from robustbench_safety.suites import load_suite, suite_baselines
+from robustbench_safety.suites import load_suite, refuse_model, suite_baselines
 
 __all__ = ["Evaluation", "predict", "rescore", "score"]
 
@@ -135,6 +136,7 @@ def score(
             found=loaded.spec.label_space,
             fix="choose another suite, or a model file with the right label_space",
         )
+    refuse_model(chosen, loaded.spec)
     jobs, skipped = prepare_jobs(
         chosen, root, loaded.spec, n_classes=loaded.n_classes, seed=used_seed, limit=limit,
         skip_missing=skip_missing)  # fmt: skip
@@ -243,6 +245,7 @@ def _baselines(files: str | Path | Sequence[str | Path], suite: Suite, data: Dat
         own[found.name] = found
     baselines = suite_baselines(suite, data, own=own)
     check_aggregates(suite, data, baselines)
+    check_robustness(suite, data)
     return baselines
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "load_class_names",
     "load_label_space",
     "load_subset",
+    "map_columns",
     "project_logits",
     "right_classes",
     "subset_columns",
@@ -180,10 +181,15 @@ def right_classes(mapped: ClassMap, space: LabelSpace) -> NDArray[np.bool_]:
     The row of a class that the map does not hold is empty.
     """
     right = np.zeros((len(space.classes), len(space.classes)), dtype=np.bool_)
-    for members in mapped.classes.values():
-        columns = _columns(f"class map {mapped.name}", members, space)
+    for columns in map_columns(mapped, space).values():
         right[np.ix_(columns, columns)] = True
     return right
+
+
+def map_columns(mapped: ClassMap, space: LabelSpace) -> dict[str, NDArray[np.int64]]:
+    """Return the columns of ``space`` that each class of a map stands for, in the map's order."""
+    what = f"class map {mapped.name}"
+    return {key: _columns(what, members, space) for key, members in mapped.classes.items()}
 
 
 def _columns(what: str, keys: Sequence[str], space: LabelSpace) -> NDArray[np.int64]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_safety import metrics
-from robustbench_safety.errors import UsageError
+from robustbench_safety.errors import UndefinedMetricError, UsageError
 from robustbench_safety.metrics import Interval
 from robustbench_safety.metrics.checks import count_option
 from robustbench_safety.metrics.selective_intervals import SelectiveStatistic
+from robustbench_safety.metrics.shape import Cue
 from robustbench_safety.outputs import Outputs
 
 __all__ = ["METRICS", "Metric", "Options", "Outputs", "Units"]
@@ -43,6 +44,8 @@ class Metric:
     """Of the mean over the conditions: (units of each, seed, options)."""
     unit: Literal["fraction", "nats", "score"] = "fraction"
     direction: Literal["lower", "higher"] = "lower"
+    of_cues: bool = False
+    """Whether the images need a shape and a texture."""
     largest: float = 1.0
     """Largest value of one unit, where ``units`` are means: 15 of a top-5 distance."""
 
@@ -111,6 +114,19 @@ def _top_k_interval(units: Sequence[Units], seed: int, options: Options) -> Inte
     return _mean_interval(missed, seed, options)
 
 
+def _shape_bias_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    """Of the decisions for shape or texture; there are as many as they happen to be."""
+    if len(units) > 1:
+        raise UndefinedMetricError("the interval of a shape bias is of one condition")
+    (by_shape, by_texture), = units  # fmt: skip
+    return metrics.wilson_interval(int(by_shape.sum()), int(by_shape.sum() + by_texture.sum()))
+
+
+def _cue_interval(units: Sequence[Units], seed: int, options: Options) -> Interval:
+    part = 0 if options["cue"] == "shape" else 1
+    return _mean_interval([(condition[part],) for condition in units], seed, options)
+
+
 def _over_conditions(units: Sequence[Units]) -> tuple[Floats, Floats]:
     """Return confidence and correct: [N] of one condition, [C, N] of several."""
     confidence, correct = (np.stack([condition[part] for condition in units]) for part in (0, 1))
@@ -162,6 +178,16 @@ def _brier(outputs: Outputs) -> float:
     if outputs.summarised:
         return math.fsum(outputs.squared_errors) / len(outputs.squared_errors)
     return metrics.brier_score(outputs.probabilities, outputs.labels)
+
+
+def _cue_accuracy(outputs: Outputs, *, cue: str = "") -> float:
+    """Return the share decided by one cue; ``cue`` has no default that would do."""
+    return metrics.cue_accuracy(*outputs.decisions, cue=cast(Cue, cue))
+
+
+def _cue_hits(outputs: Outputs) -> Units:
+    hits = metrics.cue_hits(*outputs.decisions).astype(np.float64)
+    return hits[:, 0], hits[:, 1]
 
 
 def _flips_of_each(outputs: Outputs) -> Units:
@@ -274,6 +300,20 @@ METRICS: dict[str, Metric] = {
         units=_confidence_and_correct,
         interval=_coverage_interval,
         direction="higher",
+    ),
+    "shape_bias": Metric(
+        value=lambda o: metrics.shape_bias(*o.decisions),
+        units=_cue_hits,
+        interval=_shape_bias_interval,
+        direction="higher",
+        of_cues=True,
+    ),
+    "cue_accuracy": Metric(
+        value=_cue_accuracy,
+        units=_cue_hits,
+        interval=_cue_interval,
+        direction="higher",
+        of_cues=True,
     ),
     "top5_distance": Metric(
         value=lambda o: metrics.top5_distance(o.ranked, compare=o.compare),

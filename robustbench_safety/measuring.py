@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robustbench_safety.aggregating import Measured, Scored, is_rate, metric_of
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
-from robustbench_safety.data.label_sets import Labels, labels_of, mapped_labels
+from robustbench_safety.data.label_sets import Labels, cues_of, labels_of, mapped_labels
 from robustbench_safety.detecting import Detecting
 from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.errors import DataError, IncompatiblePredictionsError, UndefinedMetricError
@@ -249,14 +249,17 @@ class Measuring:
     def _outputs(self, cell: Cell, predictions: Predictions) -> Outputs:
         dataset = self.dataset(cell.dataset)
         truth = labels_of(dataset, predictions.sample_ids, predictions.labels)
-        if truth is None and cell.class_map is not None:
+        class_map = dataset.class_map
+        if class_map is None and cell.class_map is not None:
             class_map = load_class_map(cell.class_map, beside=self._data.beside)
+        if truth is None and class_map is not None:
             truth = mapped_labels(class_map, predictions.labels, beside=self._data.beside)
         if truth is not None and truth.digest is not None:
             self.label_digests[f"{cell.dataset}/labels"] = truth.digest
         if cell.temperature is not None:
             predictions = self._temperatures.scaled(cell, predictions)
-        return Outputs(predictions, self._columns(cell.subset), truth=truth)
+        cues = cues_of(dataset, predictions.sample_ids, class_map)
+        return Outputs(predictions, self._columns(cell.subset), truth=truth, cues=cues)
 
     def _measure_detection(
         self, cell: Cell, metric: DetectionMetric, condition: Condition, predictions: Predictions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from robustbench_safety import metrics
 from robustbench_safety.corruptions import compare_rule
-from robustbench_safety.data.label_sets import Labels
+from robustbench_safety.data.label_sets import Cues, Labels
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError
 from robustbench_safety.labels import project_logits, subset_positions
 from robustbench_safety.predictions import Predictions
@@ -31,6 +33,7 @@ class Outputs:
         predictions: One condition.
         columns: Columns of the subset int64 [C], None for the whole label space.
         truth: Labels beyond the one class that was stored with each image; None where that is all.
+        cues: Categories of the images' shapes and textures; None where they have none.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class Outputs:
         columns: NDArray[np.int64] | None = None,
         *,
         truth: Labels | None = None,
+        cues: Cues | None = None,
     ) -> None:
-        self._predictions, self._columns, self._truth = predictions, columns, truth
+        self._predictions, self._columns, self._truth, self._cues = predictions, columns, truth, cues
 
     @cached_property
     def _position(self) -> NDArray[np.int64]:
@@ -197,6 +201,24 @@ class Outputs:
         """[rows, C]."""
         out: Floats = np.exp(self.logits - logsumexp(self.logits, axis=1, keepdims=True))
         return out
+
+    @cached_property
+    def decisions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Category decided for, that of the shape and that of the texture, [rows] each.
+
+        Over the categories' classes, whatever the subset: others would not change the decision.
+        """
+        cues, kept = self._cues, self.kept
+        if cues is None:
+            raise UndefinedMetricError(
+                "the images have no shape and texture",
+                expected="a dataset with these group columns and a class map",
+            )
+        members = np.concatenate(cues.categories)
+        logits = self._predictions.logits(rows=kept, columns=members)
+        starts = np.cumsum([0, *map(len, cues.categories)])
+        ranges = [np.arange(low, high) for low, high in itertools.pairwise(starts)]
+        return metrics.category_decisions(logits, categories=ranges), cues.shape[kept], cues.texture[kept]
 
     @cached_property
     def clips(self) -> NDArray[np.int64]:

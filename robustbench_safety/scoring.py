@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from robustbench_safety.aggregating import difference_of, groups_of, metric_of, score_of, worst_of
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.errors import IncompatiblePredictionsError
+from robustbench_safety.data.label_sets import CUES
+from robustbench_safety.detection_measures import DetectionMetric
+from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.files import digest_of
 from robustbench_safety.measuring import Measuring, why_not_shown
 from robustbench_safety.normalising import normalised_of
@@ -25,12 +27,15 @@ from robustbench_safety.records import (
     Timings,
     Verification,
 )
+from robustbench_safety.robustness import robustness_of
 from robustbench_safety.runs import Run
 from robustbench_safety.suites import (
     cell_conditions,
     clean_conditions,
     fit_conditions,
     in_conditions,
+    refuse_model,
+    suite_accuracies,
     suite_baselines,
     suite_digest,
     tune_dataset,
@@ -46,7 +51,7 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
     """Return every condition that a suite needs, in its order, with the cells that read it."""
     needed: dict[Condition, list[Cell]] = {}
     for cell in suite.cells:
-        metric_of(cell)
+        _check_metric(cell, data)
         for condition in (*fit_conditions(cell, data), *in_conditions(cell, suite, data)):
             needed.setdefault(condition, [])
         if (tuned_on := tune_dataset(cell, data)) is not None:
@@ -55,6 +60,23 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
         for condition in cell_conditions(cell, suite, data):
             needed.setdefault(condition, []).append(cell)
     return needed
+
+
+def _check_metric(cell: Cell, data: DataRoot) -> None:
+    """Check that the metric is one, and that the dataset has what it takes."""
+    metric = metric_of(cell)
+    if isinstance(metric, DetectionMetric) or not metric.of_cues:
+        return
+    dataset = load_dataset(cell.dataset, data=data)
+    missing = [column for column in CUES if column not in dataset.manifest.columns]
+    if dataset.class_map is None and cell.class_map is None:
+        missing.append("a class map")
+    if missing:
+        raise FileFormatError(
+            f"cell {cell.id}: metric {cell.metric}",
+            expected=f"a dataset with a class map and the group columns {' and '.join(CUES)}",
+            found=f"{cell.dataset}, without {' and '.join(missing)}",
+        )
 
 
 def score_predictions(
@@ -81,6 +103,7 @@ def score_predictions(
 class _Scoring:
     def __init__(self, run: Run, suite: Suite, data: DataRoot, baselines: Mapping[str, Baseline]) -> None:
         self._run, self._suite, self._data, self._baselines = run, suite, data, baselines
+        self._accuracies = suite_accuracies(suite, data)
         self._measuring = Measuring(run, suite, data)
         self._cells = self._measuring.cells
 
@@ -96,6 +119,7 @@ class _Scoring:
                 expected=f"label space {suite.label_space}",
                 found=run.info.model.label_space,
             )
+        refuse_model(suite, run.info.model)
         # Another seed than the suite's makes other attacks, and an attack's name carries its seed.
         seeded = suite.model_copy(update={"seed": run.info.seed})
         needed = needed_conditions(seeded, self._data)
@@ -136,6 +160,7 @@ class _Scoring:
                 path: header.reduced_batch for path, header in headers.items() if header.reduced_batch
             },
             baselines={name: digest_of(baseline) for name, baseline in self._baselines.items()},
+            accuracies={name: digest_of(table) for name, table in self._accuracies.items()},
             temperatures=self._measuring.temperatures(),
             trained_on_tested=self._trained_on_tested(),
             companion_digest=self.companion.digest(),
@@ -180,6 +205,9 @@ class _Scoring:
             return score_of(cells, self._cells, self._measuring.scores_in, seed=seed, pooled=True)
         if aggregate.reduce == "worst":
             return worst_of(cells[0], self._cells[cells[0].id], seed=seed)
+        if aggregate.accuracies is not None:
+            table = self._accuracies[aggregate.accuracies]
+            return robustness_of(aggregate, cells, self._cells, table, seed=seed)
         same = len(cells) == 1 or self._measuring.same_images(*cells)
         if aggregate.baseline is None:
             return difference_of(cells, self._cells, scores, seed=seed, same_images=same)

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_safety.accuracies import LineAccuracies, line_accuracies, load_accuracies
+from robustbench_safety.accuracies import (
+    LineAccuracies,
+    line_accuracies,
+    load_accuracies,
+    reference_accuracy,
+)
 from robustbench_safety.data import DataRoot, load_dataset
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError, UnknownNameError
 from robustbench_safety.files import digest_of, resource_folder, resource_names
@@ -73,6 +78,18 @@ def test_every_shipped_line_can_be_fitted_and_lies_below_the_clean_accuracy(data
     assert 0 < line.predict(0.76) < 0.76
 
 
+def test_the_easier_draws_of_v2_have_lines_above_that_of_the_usual_one() -> None:
+    table, at = load_accuracies(SHIPPED), []
+    for name in ("matched-frequency", "threshold-0.7", "top-images"):
+        points = line_accuracies(table, f"imagenet-v2-{name}")
+        line = fit_accuracy_line(points.clean, points.shifted)
+        assert line.n == 85
+        at.append(line.predict(0.76))
+    assert at == sorted(at)
+    # The top images are those that people chose most often: no harder than the validation images.
+    assert at[1] < 0.76 < at[2] < 0.8
+
+
 def test_imagenet_a_has_a_reason_in_place_of_a_line() -> None:
     table = load_accuracies(SHIPPED)
     with pytest.raises(UndefinedMetricError, match="has no line for imagenet-a: its images were chosen"):
@@ -91,8 +108,8 @@ def test_points_are_fractions_of_the_models_that_were_measured_on_both(tmp_path:
 
 def test_a_table_of_one_s_own_goes_first(tmp_path: Path) -> None:
     written(tmp_path, OWN.replace("name: mine", f"name: {SHIPPED}"), name=SHIPPED)
-    assert load_accuracies(SHIPPED, beside=tmp_path).version == 2
-    assert load_accuracies(SHIPPED).version == 1
+    assert load_accuracies(SHIPPED, beside=tmp_path).title == "My models"
+    assert load_accuracies(SHIPPED).title != "My models"
 
 
 def test_a_set_that_no_model_was_measured_on_has_no_line(tmp_path: Path) -> None:
@@ -142,6 +159,19 @@ def test_a_table_that_cannot_be_used_says_what_is_wrong(
         load_accuracies("mine", beside=written(tmp_path, OWN.replace(old, new, 1)))
 
 
+def test_the_accuracy_of_one_model_is_a_fraction_whether_or_not_there_is_a_line(tmp_path: Path) -> None:
+    table = load_accuracies("mine", beside=written(tmp_path, OWN))
+    assert reference_accuracy(table, "sketch", "large") == 0.5
+    assert reference_accuracy(table, "hard", "medium") == 0.02
+    assert reference_accuracy(load_accuracies(SHIPPED), "imagenet-a", "resnet50") == 0
+    with pytest.raises(UndefinedMetricError, match="mine has no accuracy of medium on sketch"):
+        reference_accuracy(table, "sketch", "medium")
+    with pytest.raises(UnknownNameError, match="unknown model 'larg'; expected one like large"):
+        reference_accuracy(table, "sketch", "larg")
+    with pytest.raises(UnknownNameError, match="unknown shifted data set 'scetch'"):
+        reference_accuracy(table, "scetch", "large")
+
+
 # The record.
 
 
@@ -162,5 +192,7 @@ def test_whatever_can_move_a_number_is_in_the_digest() -> None:
     del models["alexnet"]
     shifts = {name: shift.model_dump() for name, shift in table.shifts.items()}
     shifts["imagenet-r"]["clean"] = "val"
-    for change in ({"version": 2}, {"models": models}, {"shifts": shifts}):
+    lines = {name: shift.model_dump() for name, shift in table.shifts.items()}
+    lines["imagenet-r"]["no_line"] = "bent"
+    for change in ({"version": 9}, {"models": models}, {"shifts": shifts}, {"shifts": lines}):
         assert changed(**change) != changed()

@@ -23,6 +23,7 @@ from robustbench_safety.errors import FileFormatError, UndefinedMetricError
 from robustbench_safety.metrics import (
     Interval,
     independent_difference,
+    mean_over_sets_interval,
     paired_difference,
     unknown_aurc_interval,
     wilson_interval,
@@ -93,13 +94,25 @@ def test_a_mean_over_a_cell_without_a_value_is_null_and_names_the_cell() -> None
     assert scored(by_cell, CLEAN)["clean_error"].reason == "no predictions"
 
 
-def test_a_mean_over_other_images_in_each_cell_has_no_interval_even_of_other_numbers_of_them() -> None:
+def test_a_mean_of_rates_over_other_images_in_each_cell_resamples_each_with_the_sets_it_lies_in() -> None:
     by_cell = {
-        "error": measured(SHIFTED, [1, 0, 0, 0]),
-        "clean_error": measured(CLEAN, [1, 0], ids=["x", "y"]),
+        "error": measured(SHIFTED, [1, 0, 0, 0], ids=["a", "b", "c", "d"]),
+        "clean_error": measured(CLEAN, [1, 0], ids=["a", "x"]),
     }
-    found = score_of([SHIFTED, CLEAN], by_cell, {}, seed=0)
-    assert (found.value, found.interval) == (0.375, None)
+    found = score_of([SHIFTED, CLEAN], by_cell, {}, seed=3)
+    wrong = [np.array([1.0, 0, 0, 0]), np.array([1.0, 0])]
+    expected = mean_over_sets_interval(wrong, [["a", "b", "c", "d"], ["a", "x"]], seed=3)
+    assert (found.value, found.n) == (0.375, 5)
+    assert found.interval == recorded_interval(expected)
+
+
+def test_what_is_no_rate_of_one_condition_a_cell_has_none_over_other_images() -> None:
+    first = measured(SHIFTED, [1, 0, 0, 0], [1, 0, 0, 0])
+    second = measured(CLEAN, [1, 0], ids=["x", "y"])
+    assert score_of([SHIFTED, CLEAN], {"error": first, "clean_error": second}, {}, seed=0).interval is None
+    cells = [cell.model_copy(update={"metric": "brier_score"}) for cell in (SHIFTED, CLEAN)]
+    by_cell = {"error": measured(SHIFTED, [1, 0, 0, 0]), "clean_error": second}
+    assert score_of(cells, by_cell, {}, seed=0).interval is None
 
 
 # ------------------------------------------------------------------------------------------ the worst

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from robustbench_safety import metrics
-from robustbench_safety.data.label_sets import Labels
+from robustbench_safety.data.label_sets import Cues, Labels
 from robustbench_safety.detection_measures import DETECTION_METRICS
 from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError, UsageError
 from robustbench_safety.measures import METRICS, Outputs
@@ -219,6 +220,58 @@ def test_shares_are_undefined_where_nobody_was_asked(truth: Labels | None) -> No
     outputs = Outputs(of_logits([0, 1, 2, 1], LOGITS), truth=truth)
     with pytest.raises(UndefinedMetricError, match="nobody was asked; expected labels with counts of people"):
         METRICS["soft_label_cross_entropy"].value(outputs)
+
+
+# ------------------------------------------------------------------------------------------ shape and texture
+
+#: Categories 0 and 1 of classes 0 and 2, and 1 alone. By mean probability LOGITS decide for 1, 0, 0 and 1.
+CATEGORIES = (np.array([0, 2]), np.array([1]))
+CUE_LOGITS = [[1.0, 3.0, 1.0, 9.0], [2.0, 1.0, 2.0, 0.0], [4.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+
+
+def cued(shape: list[int], texture: list[int], **more: Any) -> Outputs:
+    cues = Cues(categories=CATEGORIES, shape=np.array(shape), texture=np.array(texture))
+    return Outputs(of_logits([0, 1, 2, 1], CUE_LOGITS), cues=cues, **more)
+
+
+def test_decisions_are_for_categories_beside_those_of_shape_and_texture() -> None:
+    outputs = cued([1, 0, 1, 1], [0, 1, 0, 1])
+    decided, shape, texture = outputs.decisions
+    assert (decided.tolist(), shape.tolist(), texture.tolist()) == ([1, 0, 0, 1], [1, 0, 1, 1], [0, 1, 0, 1])
+    # Shape, shape, texture; the last is of one category.
+    assert METRICS["shape_bias"].value(outputs) == 2 / 3
+    assert METRICS["cue_accuracy"].value(outputs, cue="shape") == 2 / 3
+    assert METRICS["cue_accuracy"].value(outputs, cue="texture") == 1 / 3
+    by_shape, by_texture = METRICS["shape_bias"].units(outputs)
+    assert (by_shape.tolist(), by_texture.tolist()) == ([1, 1, 0], [0, 0, 1])
+
+
+def test_a_subset_leaves_the_decisions_as_they_are_and_sets_leave_out_whom_they_leave_none() -> None:
+    whole, few = (
+        cued([1, 0, 1, 1], [0, 1, 0, 1]),
+        cued([1, 0, 1, 1], [0, 1, 0, 1], columns=np.array([0, 1, 2])),
+    )
+    assert whole.decisions[0].tolist() == few.decisions[0].tolist()
+    right = np.ones((4, 4), dtype=np.bool_)
+    right[0] = False
+    assert cued([1, 0, 1, 1], [0, 1, 0, 1], truth=Labels(right=right)).decisions[1].tolist() == [0, 1, 1]
+
+
+def test_the_interval_of_a_bias_is_wilson_s_over_the_decisions_and_of_an_accuracy_over_the_images() -> None:
+    units = (np.repeat([1.0, 0.0], [30, 70]), np.repeat([0.0, 1.0, 0.0], [30, 20, 50]))
+    assert METRICS["shape_bias"].interval([units], 0, {}) == metrics.wilson_interval(30, 50)
+    for cue, events in (("shape", 30), ("texture", 20)):
+        found = METRICS["cue_accuracy"].interval([units], 0, {"cue": cue})
+        assert found == metrics.wilson_interval(events, 100)
+    with pytest.raises(UndefinedMetricError, match="of one condition"):
+        METRICS["shape_bias"].interval([units, units], 0, {})
+
+
+def test_images_without_shape_and_texture_and_an_unnamed_cue_are_refused() -> None:
+    with pytest.raises(UndefinedMetricError, match="the images have no shape and texture"):
+        METRICS["shape_bias"].value(Outputs(of_logits([0, 1, 2, 1], CUE_LOGITS)))
+    with pytest.raises(UsageError, match="cue cannot be used; expected shape or texture; found ''"):
+        METRICS["cue_accuracy"].value(cued([1, 0, 1, 1], [0, 1, 0, 1]))
 
 
 # ------------------------------------------------------------------------------------------ summaries, clips

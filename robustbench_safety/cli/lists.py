@@ -40,10 +40,13 @@ def show_suite(name: str) -> None:
         rows.append((cell.id, cell.dataset, conditions, seen, cell.metric, against, options))
     for aggregate in suite.aggregates:
         made = f"{aggregate.reduce} of {', '.join(aggregate.of)}"
-        divided = f"baseline={aggregate.baseline}" if aggregate.baseline else ""
-        rows.append((aggregate.id, "", "", "", made, "", divided))
+        fields = ("baseline", "accuracies", "axis", "reference")
+        against = ", ".join(f"{name}={value}" for name in fields if (value := getattr(aggregate, name)))
+        rows.append((aggregate.id, "", "", "", made, "", against))
     head = ("id", "dataset", "conditions", "classes", "metric", "detector", "options")
     show_rows(f"{suite.name}, version {suite.version}: {suite.title}", head, rows)
+    if suite.models != "all":
+        screen().print(f"models   {suite.models} alone", markup=False)
     for what, names in (("columns", suite.columns), ("beside", suite.beside)):
         if names:
             screen().print(f"{what:<8} {', '.join(names)}", markup=False, soft_wrap=True)

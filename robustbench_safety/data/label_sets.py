@@ -15,10 +15,10 @@ from robustbench_safety.data.readers.npy import open_npy, wrong_array
 from robustbench_safety.data.store import DataRoot, Dataset, load_dataset
 from robustbench_safety.errors import DataError
 from robustbench_safety.files import file_digest, read_bytes
-from robustbench_safety.labels import load_label_space, right_classes
+from robustbench_safety.labels import load_label_space, map_columns, right_classes
 from robustbench_safety.records import ClassMap, RelabelledLayout
 
-__all__ = ["Labels", "labels_of", "mapped_labels", "missing_labels", "read_labels"]
+__all__ = ["CUES", "Cues", "Labels", "cues_of", "labels_of", "mapped_labels", "missing_labels", "read_labels"]
 
 _VALIDATION_NAME = re.compile(r"(?:^|/)ILSVRC2012_val_([0-9]{8})$")
 #: The published real.json has some 400 kilobytes.
@@ -35,6 +35,22 @@ class Labels:
     """Share of people who chose each class, [N, K]; None where nobody was counted."""
     digest: str | None = None
     """sha256 of the file they came from; None where they come from a class map."""
+
+
+#: Group columns that name the category of an image's shape, and that of its texture.
+CUES = ("shape", "texture")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cues:
+    """Categories of the shapes and textures of images, in the order asked for."""
+
+    categories: tuple[NDArray[np.int64], ...]
+    """Classes of each category, indices of the label space."""
+    shape: NDArray[np.int64]
+    """Category of each image's shape, [N]."""
+    texture: NDArray[np.int64]
+    """Category of its texture, [N]."""
 
 
 def labels_of(dataset: Dataset, sample_ids: Sequence[str], labels: NDArray[np.int64]) -> Labels | None:
@@ -67,6 +83,33 @@ def mapped_labels(class_map: ClassMap, labels: NDArray[np.int64], *, beside: Pat
     right = table[labels]
     right[labels < 0] = False
     return Labels(right=right)
+
+
+def cues_of(dataset: Dataset, sample_ids: Sequence[str], class_map: ClassMap | None) -> Cues | None:
+    """Return the categories of images by their group columns; None where a dataset has no such columns.
+
+    Args:
+        dataset: Whose images they are.
+        sample_ids: Of the images, [N].
+        class_map: The categories and their classes.
+
+    Raises:
+        DataError: A column names what is no category.
+    """
+    if class_map is None or not set(CUES) <= set(dataset.manifest.columns):
+        return None
+    columns = map_columns(class_map, load_label_space(class_map.label_space, beside=dataset.data.beside))
+    index = {key: number for number, key in enumerate(columns)}
+    found = {cue: dataset.columns(sample_ids)[cue] for cue in CUES}
+    for cue, keys in found.items():
+        if unknown := sorted(set(keys) - set(index)):
+            raise DataError(
+                f"{dataset.name}: column {cue}",
+                expected=f"categories of class map {class_map.name}",
+                found=unknown[0][:80],
+            )
+    shape, texture = (np.array([index[key] for key in found[cue]], dtype=np.int64) for cue in CUES)
+    return Cues(categories=tuple(columns.values()), shape=shape, texture=texture)
 
 
 def read_labels(dataset: Dataset) -> Callable[[Sequence[str]], Labels]:

@@ -60,5 +60,8 @@ class AccuracyTable(Record):
     def scored_fields(self) -> dict[str, object]:
         """Return the fields that can move a number: what a suite's digest covers."""
         fields = self.model_dump(mode="json", include={"name", "version", "columns", "models"})
-        columns = {name: [shift.clean, shift.shifted] for name, shift in self.shifts.items()}
+        # Not why there is no line, but whether: it makes a number null.
+        columns = {
+            name: [shift.clean, shift.shifted, not shift.no_line] for name, shift in self.shifts.items()
+        }
         return {**fields, "shifts": columns}

@@ -15,6 +15,7 @@ __all__ = [
     "Curves",
     "Environment",
     "GroupScore",
+    "LineScore",
     "RowKind",
     "Score",
     "ScoreInterval",
@@ -35,6 +36,27 @@ class ScoreInterval(Record):
     high: float
     level: float = Field(gt=0, lt=1)
     method: str
+
+
+class LineScore(Record):
+    """The line of published models that an accuracy is held against, and how sure that is."""
+
+    intercept: float
+    slope: float
+    axis: Literal["logit", "probit"]
+    """How both accuracies are stretched: ``g(shifted) = intercept + slope * g(clean)``."""
+    n_models: int = Field(gt=1)
+    """Published models that it was fitted to."""
+    clean: float
+    """Accuracy of the model that is scored on the clean images: where the line is read, a fraction."""
+    expected: float
+    """Accuracy on the shifted images that the line has there."""
+    band: ScoreInterval
+    """Of ``expected``: where the line might lie, had other models of the kind been published. The score's own
+    interval is that of the model's accuracies, and takes the line as it is."""
+    curve: tuple[tuple[float, float, float, float], ...]
+    """Clean accuracy, accuracy on the line, lower and upper end of its band, at even steps along the models
+    of the line: for a chart."""
 
 
 class Score(Record):
@@ -62,6 +84,8 @@ class Score(Record):
     """Ratio of each condition name, of which a mean of ratios is made: the corruption errors of an mCE."""
     note: str | None = Field(default=None, exclude_if=is_empty)
     """What a reader of the value must know: that it was divided by figures which nobody has verified."""
+    line: LineScore | None = Field(default=None, exclude_if=is_empty)
+    """What an effective robustness lies above or below."""
 
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Self:
@@ -183,6 +207,8 @@ class ScoreRecord(Record):
     """By condition: images in a batch, where memory was too small for those asked for."""
     baselines: dict[str, Digest] = Field(default_factory=dict, exclude_if=is_empty)
     """By name: the baselines that aggregates are divided by."""
+    accuracies: dict[str, Digest] = Field(default_factory=dict, exclude_if=is_empty)
+    """By name: the tables of published models that aggregates hold the model against."""
     temperatures: dict[str, tuple[float, ...]] = Field(default_factory=dict, exclude_if=is_empty)
     """By cell: what its logits were divided by; with cross-fitting two, for images whose sha256 of the sample
     id is even and for those whose is odd."""

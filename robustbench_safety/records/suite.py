@@ -143,10 +143,34 @@ class Cell(Record):
         return *measured, *detector, self.in_distribution
 
 
-Reduction = Literal["mean", "pooled", "difference", "worst", "normalised", "relative"]
+Reduction = Literal[
+    "mean",
+    "pooled",
+    "difference",
+    "worst",
+    "normalised",
+    "relative",
+    "effective_robustness",
+    "relative_robustness",
+]
 
 #: How many cells a reduction takes, where that is not free.
-_N_CELLS = {"difference": 2, "worst": 1, "normalised": 1, "relative": 2}
+_N_CELLS = {
+    "difference": 2,
+    "worst": 1,
+    "normalised": 1,
+    "relative": 2,
+    "effective_robustness": 2,
+    "relative_robustness": 1,
+}
+
+#: What goes with which reductions, and they with it.
+_GOES_WITH = {
+    "baseline": ("normalised", "relative"),
+    "accuracies": ("effective_robustness", "relative_robustness"),
+    "axis": ("effective_robustness",),
+    "reference": ("relative_robustness",),
+}
 
 #: Metrics that a baseline has a table of.
 _NORMALISED = ("error_rate", "flip_rate", "top5_distance")
@@ -170,9 +194,20 @@ class Aggregate(Record):
     of flip rates the mFR, of top-5 distances the mT5D.
 
     ``relative``, of a cell on corrupted images and one on clean ones: the same, of what each level's error is
-    above the clean error, for the model and for the baseline (relative mCE)."""
+    above the clean error, for the model and for the baseline (relative mCE).
+
+    ``effective_robustness``, of an error on shifted images and one on the clean images of the same classes:
+    the accuracy on the first less that on the line of published models at the second.
+
+    ``relative_robustness``, of an error on shifted images: the accuracy less that of one published model."""
     baseline: Name | None = Field(default=None, exclude_if=is_empty)
     """Whose numbers divide, a file of ``data_manifests/baselines``; for ``normalised`` and ``relative``."""
+    accuracies: Name | None = Field(default=None, exclude_if=is_empty)
+    """Published models, a file of ``data_manifests/accuracies``; for the two robustnesses."""
+    axis: Literal["logit", "probit"] | None = Field(default=None, exclude_if=is_empty)
+    """How the accuracies are stretched so that they lie on a line; for ``effective_robustness``."""
+    reference: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=is_empty)
+    """Model of ``accuracies`` that the model is held against; for ``relative_robustness``."""
 
     @model_validator(mode="after")
     def _has_what_it_takes(self) -> Self:
@@ -180,11 +215,16 @@ class Aggregate(Record):
         if len(self.of) != wanted:
             number = {1: "one cell", 2: "two cells"}[wanted]
             raise ValueError(f"reduce {self.reduce!r} is of {number}, {len(self.of)} are listed")
-        if (self.reduce in ("normalised", "relative")) != (self.baseline is not None):
-            raise ValueError(
-                "baseline goes with reduce 'normalised' and 'relative', and they with a baseline"
-            )
+        for field, reductions in _GOES_WITH.items():
+            if (self.reduce in reductions) != (getattr(self, field) is not None):
+                named = " and ".join(f"{one!r}" for one in reductions)
+                it = "they" if len(reductions) > 1 else "it"
+                raise ValueError(f"{field} goes with reduce {named}, and {it} with {_article(field)}")
         return self
+
+
+def _article(noun: str) -> str:
+    return noun if noun == "accuracies" else f"{'an' if noun == 'axis' else 'a'} {noun}"
 
 
 class Suite(Record):
@@ -196,6 +236,8 @@ class Suite(Record):
     label_space: Name
     seed: int = Field(ge=0, lt=2**63)
     """Of everything that is drawn: corruptions, attacks, bootstrap."""
+    models: Literal["all", "zero-shot"] = Field(default="all", exclude_if=lambda value: value == "all")
+    """Which models it takes: ``zero-shot`` for those alone whose classifier is made of text."""
     cells: tuple[Cell, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
     detection: tuple[DetectionGrid, ...] = Field(default=(), exclude_if=is_empty)
@@ -246,5 +288,6 @@ class Suite(Record):
         if aggregate.reduce == "pooled" and first.metric not in _POOLED:
             raise ValueError(f"{what} is of {', '.join(_POOLED)}; of {first.metric} take the mean")
         allowed = _NORMALISED if aggregate.reduce == "normalised" else ("error_rate",)
-        if aggregate.baseline is not None and first.metric not in allowed:
+        divided = aggregate.baseline is not None or aggregate.accuracies is not None
+        if divided and first.metric not in allowed:
             raise ValueError(f"{what} is of {', '.join(allowed)}, not of {first.metric}")

@@ -32,6 +32,7 @@ from robustbench_safety.scoring import needed_conditions
 from robustbench_safety.submitted.joining import Samples, joined, samples_of_images, samples_of_table
 from robustbench_safety.submitted.request import Submission
 from robustbench_safety.submitted.tables import Table, opened_table
+from robustbench_safety.suites import refuse_model
 
 __all__ = ["store_submission"]
 
@@ -85,6 +86,7 @@ def store_submission(
     with opened_table(submission.path, space.classes, needed) as table:
         names, skipped = _names_in_table(table, submission.path, needed, skip_missing=skip_missing)
         spec = submission.spec(table.content)
+        refuse_model(suite, spec)
         run = _open_run(submission, spec, predictions, name, seed=seed, usual_seed=suite.seed, limit=limit)
         storing = _Storing(table, run, data)
         for condition in conditions:

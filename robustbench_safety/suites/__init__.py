@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from robustbench_safety.accuracies import load_accuracies
 from robustbench_safety.baselines import load_baseline
 from robustbench_safety.data import DataRoot, dataset_names, load_dataset
-from robustbench_safety.errors import FileFormatError, UnknownNameError, UsageError
+from robustbench_safety.errors import FileFormatError, ModelError, UnknownNameError, UsageError
 from robustbench_safety.files import digest_of, locate_resource, read_yaml, resource_names, yaml_fields
 from robustbench_safety.labels import load_class_map, load_subset
-from robustbench_safety.records import Baseline, Suite
+from robustbench_safety.records import AccuracyTable, Baseline, ModelSpec, Suite
 from robustbench_safety.suites.conditions import (
     cell_conditions,
     clean_conditions,
@@ -30,6 +31,8 @@ __all__ = [
     "fit_conditions",
     "in_conditions",
     "load_suite",
+    "refuse_model",
+    "suite_accuracies",
     "suite_baselines",
     "suite_digest",
     "tune_dataset",
@@ -105,8 +108,42 @@ def suite_baselines(
     return {name: given.get(name) or load_baseline(name, beside=data.beside, fix=fix) for name in names}
 
 
+def refuse_model(suite: Suite, spec: ModelSpec) -> None:
+    """Refuse a model that a suite does not take, before it is shown an image.
+
+    An ensemble is zero-shot where all of its members are. A file of predictions does not tell what made them,
+    and so is not.
+
+    Raises:
+        ModelError: The suite is of zero-shot models, and this is none.
+    """
+    if suite.models == "zero-shot" and not _is_zero_shot(spec):
+        found = "a trained classifier" if spec.network_known else "a file of predictions, whoever made them"
+        raise ModelError(
+            f"suite {suite.name} takes zero-shot models alone",
+            expected="a network whose classifier is made of text, as family clip makes it",
+            found=f"{spec.name}, {found}",
+            fix="score it on a suite of all models",
+        )
+
+
+def _is_zero_shot(spec: ModelSpec) -> bool:
+    return spec.zero_shot is not None or (bool(spec.members) and all(map(_is_zero_shot, spec.members)))
+
+
+def suite_accuracies(suite: Suite, data: DataRoot) -> dict[str, AccuracyTable]:
+    """Return the tables of published models that a suite's aggregates hold a model against, by name.
+
+    Raises:
+        UnknownNameError: There is no table of a name.
+    """
+    names = sorted({aggregate.accuracies for aggregate in suite.aggregates if aggregate.accuracies})
+    fix = f"correct the aggregates of suite {suite.name}"
+    return {name: load_accuracies(name, beside=data.beside, fix=fix) for name in names}
+
+
 def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseline] | None = None) -> str:
-    """Return the digest over every field of suite, manifests and baselines that can move a number.
+    """Return the digest over every field of suite, manifests and tables that can move a number.
 
     Args:
         suite: The suite.
@@ -127,6 +164,8 @@ def suite_digest(suite: Suite, data: DataRoot, *, baselines: Mapping[str, Baseli
     }
     if divided_by := suite_baselines(suite, data) if baselines is None else baselines:
         covered["baselines"] = {name: found.scored_fields() for name, found in divided_by.items()}
+    if published := suite_accuracies(suite, data):
+        covered["accuracies"] = {name: table.scored_fields() for name, table in published.items()}
     if maps := sorted({cell.class_map for cell in suite.cells if cell.class_map}):
         covered["class_maps"] = {name: load_class_map(name, beside=data.beside).digest for name in maps}
     if subsets := sorted({cell.subset for cell in suite.cells if cell.subset}):

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
-from robustbench_safety.data.label_sets import labels_of, mapped_labels, read_labels
+from robustbench_safety.data.label_sets import cues_of, labels_of, mapped_labels, read_labels
 from robustbench_safety.errors import DataError
 from robustbench_safety.labels import class_digest, class_map_digest, load_class_map, load_label_space
 
@@ -219,3 +219,33 @@ def test_the_labels_of_objectnet_are_all_imagenet_classes_that_mean_the_same() -
     found = labels_of(dataset, ["alarm_clock/x"], np.array([wnids.index("n02708093")]))
     assert found is not None
     assert [wnids[i] for i in np.flatnonzero(found.right[0])] == ["n02708093", "n03196217"]
+
+
+# Shapes and textures.
+
+
+def test_shape_and_texture_are_those_of_the_name_and_the_categories_those_of_the_map() -> None:
+    dataset = load_dataset("cue-conflict", data=DataRoot(root=Path("nowhere")))
+    assert dataset.class_map is not None
+    found = cues_of(dataset, ["bear/bear10-clock2", "truck/truck1-airplane3"], dataset.class_map)
+    assert found is not None
+    # Sixteen categories by name: airplane, bear, bicycle ... clock is the tenth and truck the last.
+    assert (found.shape.tolist(), found.texture.tolist()) == ([1, 15], [9, 0])
+    space = load_label_space("imagenet-1k")
+    assert [space.classes[column] for column in found.categories[0]] == ["n02690373"]
+    assert [len(members) for members in found.categories][:3] == [1, 4, 2]
+    assert sum(map(len, found.categories)) == 207
+
+
+def test_images_without_such_columns_or_without_a_map_have_no_cues(real: Dataset) -> None:
+    dataset = load_dataset("cue-conflict", data=DataRoot(root=Path("nowhere")))
+    assert cues_of(dataset, ["bear/bear10-clock2"], None) is None
+    assert cues_of(real, ["ILSVRC2012_val_00000001"], dataset.class_map) is None
+
+
+def test_a_texture_that_is_no_category_is_refused() -> None:
+    dataset = load_dataset("cue-conflict", data=DataRoot(root=Path("nowhere")))
+    with pytest.raises(
+        DataError, match=r"column texture; expected categories of class map sixteen-c.*found fox"
+    ):
+        cues_of(dataset, ["bear/bear10-fox2"], dataset.class_map)

@@ -19,6 +19,21 @@ DETECTION = {
     "in_distribution": "digits",
 }
 
+EFFECTIVE = {
+    "id": "er",
+    "of": ("error", "error2"),
+    "reduce": "effective_robustness",
+    "accuracies": "published",
+    "axis": "logit",
+}
+RELATIVE = {
+    "id": "rr",
+    "of": ("error",),
+    "reduce": "relative_robustness",
+    "accuracies": "published",
+    "reference": "resnet50",
+}
+
 
 def suite(**change: object) -> Suite:
     fields: Mapping[str, object] = {
@@ -113,6 +128,51 @@ def suite(**change: object) -> Suite:
             {"aggregates": ({"id": "a", "of": ("error",), "reduce": "mean", "baseline": "b"},)},
             "baseline goes with reduce 'normalised' and 'relative'",
         ),
+        (
+            {"aggregates": ({**EFFECTIVE, "of": ("error",)},)},
+            "reduce 'effective_robustness' is of two cells, 1 are listed",
+        ),
+        (
+            {"aggregates": ({**RELATIVE, "of": ("error", "error2")},)},
+            "reduce 'relative_robustness' is of one cell, 2 are listed",
+        ),
+        (
+            {"aggregates": ({**EFFECTIVE, "accuracies": None},)},
+            "accuracies goes with reduce 'effective_robustness' and 'relative_robustness', and they with acc",
+        ),
+        (
+            {"aggregates": ({"id": "a", "of": ("error",), "reduce": "mean", "accuracies": "published"},)},
+            "accuracies goes with reduce 'effective_robustness' and 'relative_robustness'",
+        ),
+        (
+            {"aggregates": ({**EFFECTIVE, "axis": None},)},
+            "axis goes with reduce 'effective_robustness', and it with an axis",
+        ),
+        ({"aggregates": ({**EFFECTIVE, "axis": "log"},)}, "'logit' or 'probit'"),
+        ({"aggregates": ({**RELATIVE, "axis": "logit"},)}, "axis goes with reduce 'effective_robustness'"),
+        (
+            {"aggregates": ({**RELATIVE, "reference": None},)},
+            "reference goes with reduce 'relative_robustness', and it with a reference",
+        ),
+        (
+            {"aggregates": ({**EFFECTIVE, "reference": "resnet50"},)},
+            "reference goes with reduce 'relative_robustness'",
+        ),
+        (
+            {
+                "cells": (CELL, {**CELL, "id": "few", "subset": "few"}),
+                "aggregates": ({**EFFECTIVE, "of": ("few", "error")},),
+            },
+            "aggregate 'er' would average different metrics",
+        ),
+        (
+            {
+                "cells": (CELL, {**CELL, "id": "rms", "metric": "rms_calibration_error"}),
+                "aggregates": ({**RELATIVE, "of": ("rms",)},),
+            },
+            "'relative_robustness' is of error_rate, not of rms_calibration_error",
+        ),
+        ({"models": "trained"}, "'all' or 'zero-shot'"),
         (
             {
                 "cells": (CELL, {**CELL, "id": "rms", "metric": "rms_calibration_error"}),
@@ -265,3 +325,18 @@ def test_the_longest_name_of_an_attack_is_still_a_name() -> None:
     attack = Attack(name="pgd", norm="linf", eps="0.1234567890", steps=10_000, step="0.1234567890")
     name = attack.condition_name(2**63 - 1)
     assert Condition(dataset="digits", kind="attack", name=name, level=0).name == name
+
+
+def test_robustness_against_published_models_may_be_asked_for_and_is_in_the_digest() -> None:
+    found = suite(aggregates=(EFFECTIVE, RELATIVE), columns=("er", "rr"))
+    shown = found.model_dump(mode="json")["aggregates"]
+    assert [one["accuracies"] for one in shown] == ["published", "published"]
+    assert (shown[0]["axis"], shown[1]["reference"]) == ("logit", "resnet50")
+
+
+def test_what_a_suite_does_not_ask_for_is_in_no_digest_taken_before() -> None:
+    plain = suite(aggregates=({"id": "a", "of": ("error", "error2"), "reduce": "difference"},))
+    shown = plain.model_dump(mode="json")
+    assert set(shown["aggregates"][0]) == {"id", "of", "reduce"}
+    assert "models" not in shown
+    assert suite(models="zero-shot").model_dump(mode="json")["models"] == "zero-shot"
