@@ -25,6 +25,7 @@ DIGESTS = {
     ("cifar100-safety", 1): "d2a991c67c29e88afc5ffafda2aad41b619f7ecfaa98b9e843d0b061a226d870",
     ("cifar100-safety-generated", 1): "b9fb2489a457069449c1f0fcaae916ac7bae8cd6c0da234846080a1dbc744f3d",
     ("digits-safety", 2): "28b76aa9215d28da644ba8118a31848c724b25cf7321bd3f5a5d8fc693d73a1a",
+    ("imagenet-natural", 1): "abd54681ee3247d59784b6a432fd5e28942208e23171a5873c5aadcb53043d49",
     ("imagenet-safety", 1): "aa521949d6774ddc672be2c1225ef354a8d2565c5f1e0704d8818dae65e0035b",
     ("imagenet-safety-generated", 1): "fd10824822c0156ed2809ee6328d5f0013567588c79125125a8ddf76903b5c0a",
     ("imagenet-safety-resize256", 1): "31dc15f2a10bd951cc91c1caafed05bb30804dd089585b5477e20a4b4f9f2cfd",
@@ -33,10 +34,13 @@ DIGESTS = {
     ("reliability-cifar10-generated", 1): "08f7a76aef2e0b6c8e654931bcff55a5024df2ba393a18f00d5f4b81324ac701",
     ("ood-cifar10", 1): "6018dd3ed5f77684e9cefeb89d354e1aac89f5efe074ac2720e645e3b9e2b95a",
     ("ood-imagenet", 1): "787887e70dba8e9754573bdc71f09d74dc529813a8a8aa094bd502ed837b9522",
+    ("robin", 1): "12c9f07e34ff033aa1269ab0b49436b91790dd5a76054a2d31ac27c21eb52948",
+    ("shape-bias", 1): "1ad0b8df6a0758595d4db6451719db388f9e5f574103a85f3175beda4e97a70c",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",
     ("tiny-imagenet-c-generated", 3): "28be2b14be8097d310244221af12a8a2a1ef4fc9093d4d43c406186eb1332423",
     ("unknown-detection", 1): "fac084e28d6fa9f3a0452ddee66160262a027b05288f88856787549f10f5b52c",
     ("unknown-detection-cifar10", 1): "1f870a0cc496d947d3e31ade2304b0c1106dd9b418f8c4bea0c5b1dfeb1688d1",
+    ("zero-shot-clip", 1): "b81c3204d9aa73d176b1475ef1dabb8336289cfbb5fe6f33695c08b2c442ee1f",
 }
 
 
@@ -330,6 +334,21 @@ def test_a_cell_whose_metric_cannot_be_fed_is_refused(change: dict[str, str], me
     cell = suite.cells[0].model_copy(update=change)
     with pytest.raises(FileFormatError, match=message):
         needed_conditions(suite.model_copy(update={"cells": (cell,)}), NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("imagenet-r", "found imagenet-r, without shape and texture and a class map"),
+        ("objectnet", "found objectnet, without shape and texture$"),
+    ],
+)
+def test_a_shape_bias_of_images_without_shape_and_texture_is_refused(dataset: str, message: str) -> None:
+    cell = Cell(id="bias", dataset=dataset, metric="shape_bias")
+    with pytest.raises(
+        FileFormatError, match=f"cell bias: metric shape_bias; expected a dataset .*; {message}"
+    ):
+        needed_conditions(suite_of_cell(cell), NOWHERE)
 
 
 def suite_of_cell(cell: Cell) -> Suite:

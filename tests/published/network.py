@@ -15,7 +15,16 @@ from torch import nn
 
 from tests.published.photographs import LANDSCAPE, picture
 
-__all__ = ["SIDE", "NearestPicture", "build_10", "build_200", "build_1000", "logits_of", "seen"]
+__all__ = [
+    "SIDE",
+    "NearestPicture",
+    "build_10",
+    "build_200",
+    "build_1000",
+    "build_robin",
+    "logits_of",
+    "seen",
+]
 
 SIDE = 32
 RESIZE = 36
@@ -105,3 +114,9 @@ def build_200() -> nn.Module:
 
 def build_10() -> nn.Module:
     return NearestPicture("cifar-10", _pictures(10), _preprocessing())
+
+
+def build_robin() -> nn.Module:
+    """Return a network with a head of its own for the ten classes of ROBIN."""
+    shown = [seen(picture(300 + index, size=(44, 56))) for index in range(10)]
+    return NearestPicture("robin", _averages(np.stack(shown)), _preprocessing(resize=RESIZE, crop="center"))

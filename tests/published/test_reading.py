@@ -27,7 +27,16 @@ from tests.published.arrays import (
 from tests.published.manifests import classes_of
 from tests.published.network import seen
 from tests.published.photographs import corrupted, picture
-from tests.published.writer import FEW, STYLES, WNIDS, Copies, categories_of, regrouped, validation_name
+from tests.published.writer import (
+    FEW,
+    ROBIN_IID,
+    STYLES,
+    WNIDS,
+    Copies,
+    categories_of,
+    regrouped,
+    validation_name,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -243,7 +252,8 @@ def test_an_openood_list_gives_its_images_in_its_order_and_no_others(
 
 
 @pytest.mark.parametrize(
-    ("dataset", "part", "n"), [("robin-iid-test", "iid_test", 20), ("robin-context", "nuisances/context", 16)]
+    ("dataset", "part", "n"),
+    [("robin-iid-test", "iid_test", ROBIN_IID), ("robin-context", "nuisances/context", 104)],
 )
 def test_robin_is_read_from_its_table_and_lines_that_stand_twice_once(
     copies: Copies, dataset: str, part: str, n: int

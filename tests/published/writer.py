@@ -20,9 +20,24 @@ from robustbench_safety.data import DataRoot
 from tests.published.manifests import classes_of, fields_of, only, write_manifest
 from tests.published.photographs import corrupted, encoded, picture
 
-__all__ = ["FEW", "STYLES", "Copies", "categories_of", "validation_name", "write_images"]
+__all__ = [
+    "FEW",
+    "ROBIN",
+    "ROBIN_IID",
+    "STYLES",
+    "Copies",
+    "categories_of",
+    "validation_name",
+    "write_images",
+]
 
 WNIDS = classes_of("labels/imagenet-1k")
+#: Images and classes of each nuisance of ROBIN.
+ROBIN = {
+    "context": (104, 8), "occlusion": (120, 10), "pose": (110, 10), "shape": (105, 10), "texture": (108, 9),
+    "weather": (104, 8),
+}  # fmt: skip
+ROBIN_IID = 120
 #: Classes of what would be too slow in a thousand.
 FEW = WNIDS[5:900:400]
 STYLES = ("art", "cartoon", "misc", "sketch", "videogame")
@@ -176,6 +191,13 @@ def _write_v2(copies: Copies) -> None:
         key = hashlib.sha1(str(index).encode(), usedforsecurity=False).hexdigest()
         put(folder / str(index), f"{key}.jpeg", encoded(shown))
     write_manifest(copies.own, name, folder, samples=1000, samples_per_class=1)
+    # The two other draws of the authors.
+    for seed, name in enumerate(("imagenet-v2-threshold-0.7", "imagenet-v2-top-images"), start=11):
+        folder = copies.folder(name)
+        files = [encoded(picture(index, shake=4, seed=seed)) for index in range(_ROUND)]
+        for index in range(1000):
+            put(folder / str(index), f"{index:04x}.jpeg", files[index % (_ROUND - seed)])
+        write_manifest(copies.own, name, folder, samples=1000, samples_per_class=1)
 
 
 def _write_g(copies: Copies) -> None:
@@ -327,18 +349,21 @@ def _write_openood(copies: Copies) -> None:
 def _write_robin(copies: Copies) -> None:
     folder = copies.folder("robin-iid-test")
     keys = classes_of("labels/robin")
-    _write_robin_part(folder / "iid_test", keys, 20, repeated=2)
-    _write_robin_part(folder / "nuisances" / "context", keys[:8], 16, repeated=0)
-    write_manifest(copies.own, "robin-iid-test", folder, samples=22, samples_also=[20])
-    write_manifest(copies.own, "robin-context", folder, samples=16)
+    _write_robin_part(folder / "iid_test", keys, ROBIN_IID, repeated=2)
+    write_manifest(copies.own, "robin-iid-test", folder, samples=ROBIN_IID + 2, samples_also=[ROBIN_IID])
+    for seed, (nuisance, (n, n_keys)) in enumerate(ROBIN.items(), start=1):
+        _write_robin_part(folder / "nuisances" / nuisance, keys[:n_keys], n, repeated=0, seed=seed)
+        write_manifest(copies.own, f"robin-{nuisance}", folder, samples=n)
 
 
-def _write_robin_part(folder: Path, keys: Sequence[str], n: int, *, repeated: int) -> None:
+def _write_robin_part(folder: Path, keys: Sequence[str], n: int, *, repeated: int, seed: int = 0) -> None:
     lines = ["imgs,labels,azimuth\n"]
     for number in range(n):
         key = keys[number * 3 % len(keys)]
         name = f"n{3_000_000 + number}_{number}.JPEG"
-        shown = picture(300 + number, size=(40 + number, 56))
+        # The later a nuisance, the farther off; every tenth picture is another's.
+        of = keys.index(key) if number % 10 else (number + 1) % len(keys)
+        shown = picture(300 + of, shake=4 * seed, seed=20 * seed + number, size=(40 + number % 9, 56))
         put(folder / "Images" / key, name, encoded(shown))
         lines.append(f"{name},{key},{number / 7:.4f}\n")
     lines += lines[1 : 1 + repeated]

@@ -12,6 +12,7 @@ from robustbench_safety.data import DataRoot, load_dataset
 from robustbench_safety.files import resource_names
 from robustbench_safety.normalising import check_aggregates
 from robustbench_safety.records import Aggregate, Cell, Suite
+from robustbench_safety.robustness import check_robustness
 from robustbench_safety.scoring import needed_conditions
 from robustbench_safety.suites import cell_conditions, suite_baselines, suite_digest
 from robustbench_safety.suites import load_suite as load_shipped
@@ -50,6 +51,7 @@ OPENOOD = ("ood-cifar10", "ood-imagenet")
 UNKNOWN = ("unknown-detection", "unknown-detection-cifar10")
 CIFAR = ("cifar10-safety", "cifar100-safety")
 IMAGENET = ("imagenet-safety", "imagenet-safety-resize256")
+NATURAL = ("imagenet-natural", "zero-shot-clip")
 GENERATED = tuple(name for name in OF_FIVE if name.endswith("-generated"))
 
 # ---------------------------------------------------------- what the papers average, read in their sources
@@ -114,8 +116,8 @@ def at(levels: list[int], names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def test_the_shipped_suites_are_these() -> None:
-    others = ["cifar10-clean", "cifar10-natural", "digits-safety", *RELIABILITY, *UNKNOWN, *OPENOOD]
-    assert resource_names("suites") == sorted([*CLEAN, *others])
+    others = {"cifar10-clean", "cifar10-natural", "digits-safety", "robin", "shape-bias", *NATURAL}
+    assert resource_names("suites") == sorted({*CLEAN, *others, *RELIABILITY, *UNKNOWN, *OPENOOD})
 
 
 @pytest.mark.parametrize("name", resource_names("suites"))
@@ -124,6 +126,7 @@ def test_every_cell_finds_its_conditions_and_every_baseline_its_numbers(name: st
     for cell in suite.cells:
         assert cell_conditions(cell, suite, NOWHERE), cell.id
     check_aggregates(suite, NOWHERE, suite_baselines(suite, NOWHERE))
+    check_robustness(suite, NOWHERE)
     assert needed_conditions(suite, NOWHERE)
 
 
