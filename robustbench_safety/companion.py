@@ -93,11 +93,17 @@ class Companion:
     ) -> None:
         """Keep what pairs of one condition: correct bits, flips, and on clean images class and confidence.
 
+        A condition on some of a dataset's images is not kept: the rows are those of all. It pairs by the
+        predictions alone.
+
         Args:
             predictions: One condition.
             truth: Labels where an image may have several right classes.
             columns: Group columns of the samples.
         """
+        attack = predictions.header.attack
+        if attack is not None and attack.settings.images is not None:
+            return
         condition, outputs = predictions.header.condition, Outputs(predictions, truth=truth)
         rows = self._rows(predictions)
         rows.columns = dict(columns or {})

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_safety.attacks import drawn_images
 from robustbench_safety.data import Dataset, Loader, Reader, Transform, limited
 from robustbench_safety.errors import DataError
+from robustbench_safety.files import digest_of
 from robustbench_safety.labels import load_label_space
 from robustbench_safety.predictions import Columns
 from robustbench_safety.records import Attack, Condition, DetectorPass, Preprocessing
@@ -62,13 +64,24 @@ class Job:
         """Images that are sent through the network once (for an attack: predicted once)."""
         return self.samples * self.frames
 
+    def shown_digest(self, source: str) -> str:
+        """Return the data digest of what the network is shown, from that of the clean images."""
+        if self.detector_pass is not None:
+            return digest_of({"source": source, "detector_pass": self.detector_pass.model_dump(mode="json")})
+        if self.attack is not None:
+            attack = self.attack.model_dump(mode="json")
+            return digest_of({"source": source, "attack": attack, "seed": self.seed})
+        return source
+
     def open(self) -> Images:
         """List the images and check them again.
 
         Raises:
             DataError: The data are not what the manifest says.
         """
-        return _opened(self.dataset, self.condition, self.label_space, seed=self.seed, limit=self.limit)
+        return _opened(
+            self.dataset, self.condition, self.label_space, self.attack, seed=self.seed, limit=self.limit
+        )
 
     def loader(
         self,
@@ -118,7 +131,7 @@ def prepare(
     Raises:
         DataError: The data are not what the manifest says, or have classes that the model does not know.
     """
-    images = _opened(dataset, condition, label_space, seed=seed, limit=limit)
+    images = _opened(dataset, condition, label_space, attack, seed=seed, limit=limit)
     return Job(
         condition=condition,
         dataset=dataset,
@@ -135,16 +148,28 @@ def prepare(
 
 
 def _opened(
-    dataset: Dataset, condition: Condition, label_space: str, *, seed: int, limit: int | None
+    dataset: Dataset,
+    condition: Condition,
+    label_space: str,
+    attack: Attack | None,
+    *,
+    seed: int,
+    limit: int | None,
 ) -> Images:
     reader = dataset.open(condition, seed=seed)
     keys = dataset.label_keys(reader)
-    return Images(
-        reader=reader,
-        indices=limited(reader.groups, limit, class_sorted=reader.class_sorted),
-        label_keys=keys,
-        labels=labels_in(label_space, dataset, keys),
-    )
+    indices = limited(reader.groups, limit, class_sorted=reader.class_sorted)
+    labels = labels_in(label_space, dataset, keys)
+    if attack is not None:
+        indices = drawn_images(indices, reader.sample_ids, attack.images, seed=seed, purpose="attacked")
+        if (labels[indices] < 0).any():
+            raise DataError(
+                f"{dataset.name} cannot be attacked",
+                expected="images of known classes: an attack leads away from the right one",
+                found="images of no class",
+                fix="attack a dataset of role clean or shift",
+            )
+    return Images(reader=reader, indices=indices, label_keys=keys, labels=labels)
 
 
 def labels_in(label_space: str, dataset: Dataset, keys: list[str]) -> NDArray[np.int64]:

@@ -200,7 +200,8 @@ class Measuring:
 
     def _pair(self, predictions: Predictions, scored: Scored, scores: Floats) -> None:
         """Keep scores that columns rest on; those of all detectors would take the companion beyond 1 MB."""
-        if scored.detector in self._in_columns:
+        # Those of attacked images would take the place of the clean ones': they have the dataset's name too.
+        if scored.detector in self._in_columns and predictions.header.condition.kind != "attack":
             self.companion.add_scores(predictions, _scores_name(scored), scores)
 
     def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:

@@ -6,21 +6,30 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robustbench_safety.attacks import attack_batch, passes_per_image
+from robustbench_safety.attacks import (
+    LARGE_EPS,
+    LARGE_EPS_IMAGES,
+    LARGE_EPS_STEPS,
+    attack_batch,
+    drawn_images,
+    library_of,
+    right_at_large_eps,
+)
 from robustbench_safety.batches import Batches
+from robustbench_safety.chunks import Chunk, joined_measures, measured, read_chunk, write_chunk
 from robustbench_safety.data import stored_digest
 from robustbench_safety.detector_passes import PASSES_PER_IMAGE, shown_pixels
 from robustbench_safety.devices import forward_context, to_pixels
 from robustbench_safety.errors import IncompatiblePredictionsError, ModelError
-from robustbench_safety.files import atomic_path, digest_of
+from robustbench_safety.files import digest_of
 from robustbench_safety.jobs import Images, Job
 from robustbench_safety.models import Model
 from robustbench_safety.predictions import (
@@ -29,7 +38,7 @@ from robustbench_safety.predictions import (
     Values,
     written,
 )
-from robustbench_safety.records import Attack, DetectorPass
+from robustbench_safety.records import Attack, AttackMeasures, LargeEps
 from robustbench_safety.runs import Run
 from robustbench_safety.summary import summarize
 
@@ -111,7 +120,7 @@ def predict(
                 "attack": passes.attack_outcome(),
                 "last_layer_digest": layer,
                 "reduced_batch": batches.reduced,
-                "forward_passes": job.images * _passes_per_image(job),
+                "forward_passes": passes.forward_passes,
                 "seconds": round(passes.seconds_before + time.perf_counter() - started, 3),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -119,12 +128,6 @@ def predict(
         writer.finish(header)
     shutil.rmtree(chunks, ignore_errors=True)
     return header
-
-
-def _passes_per_image(job: Job) -> int:
-    if job.detector_pass is not None:
-        return PASSES_PER_IMAGE
-    return 1 if job.attack is None else passes_per_image(job.attack)
 
 
 def _lacks_features(model: Model, there: PredictionsHeader) -> bool:
@@ -160,11 +163,7 @@ def _check_same_data(job: Job, images: Images, header: PredictionsHeader, path: 
     """Refuse finished predictions of data that have changed since. Copied files only look changed."""
     if header.source_stamp == images.reader.stamp():
         return
-    digest = stored_digest(images.reader, images.indices, images.label_keys)
-    if job.attack is not None:
-        digest = _attack_digest(digest, job.attack, job.seed)
-    if job.detector_pass is not None:
-        digest = _pass_digest(digest, job.detector_pass)
+    digest = job.shown_digest(stored_digest(images.reader, images.indices, images.label_keys))
     if digest != header.data_digest:
         raise IncompatiblePredictionsError(
             f"{path} was made from other data than those at hand",
@@ -172,14 +171,6 @@ def _check_same_data(job: Job, images: Images, header: PredictionsHeader, path: 
             found=header.data_digest,
             fix="remove the run folder, or name another with --predictions",
         )
-
-
-def _attack_digest(source: str, attack: Attack, seed: int) -> str:
-    return digest_of({"source": source, "attack": attack.model_dump(mode="json"), "seed": seed})
-
-
-def _pass_digest(source: str, settings: DetectorPass) -> str:
-    return digest_of({"source": source, "detector_pass": settings.model_dump(mode="json")})
 
 
 Rows = tuple[Sequence[str], NDArray[np.int64], Values]
@@ -194,28 +185,20 @@ class _Passes:
         self._model, self._job, self._images = model, job, images
         self._environment = run.info.environment
         self._device = torch.device(self._environment.device)
-        self._batches = batches
+        self._batches, self._workers = batches, workers
         batch, frames = self._environment.batch_size, job.frames
         block = batch if frames == 1 else max(1, _BATCHES_IN_A_BLOCK * batch // frames)
         self._loader = job.loader(images, model.spec.preprocessing, block=block, workers=workers)
-        self._perturbed: str | None = None
+        self._outcome: AttackOutcome | None = None
         self.seconds_before = 0.0
+        self.forward_passes = job.images * (PASSES_PER_IMAGE if job.detector_pass is not None else 1)
+        """Images sent through the network; known in the end."""
 
     def data_digest(self) -> str:
-        digest = self._loader.data_digest()
-        if self._job.detector_pass is not None:
-            return _pass_digest(digest, self._job.detector_pass)
-        attack = self._job.attack
-        return digest if attack is None else _attack_digest(digest, attack, self._job.seed)
+        return self._job.shown_digest(self._loader.data_digest())
 
     def attack_outcome(self) -> AttackOutcome | None:
-        if self._job.attack is None or self._perturbed is None:
-            return None
-        return AttackOutcome(
-            settings=self._job.attack,
-            source_data_digest=self._loader.data_digest(),
-            perturbed_digest=self._perturbed,
-        )
+        return self._outcome
 
     def plain(self) -> Iterator[Rows]:
         """Yield the rows of each block of clean, corrupted or sequence images."""
@@ -239,39 +222,80 @@ class _Passes:
         """Yield the rows of each batch of adversarial images; a finished batch is kept and not done again."""
         attack = self._job.attack
         assert attack is not None  # noqa: S101  # the caller's branch
-        key = digest_of(expected)
+        library = library_of(attack)
+        key = digest_of({**expected, "library": library, "features": self._job.features})
         hasher = hashlib.sha256()
+        measures: list[AttackMeasures] = []
+        self.forward_passes = 0
         for start, ids, labels, images in self._blocks():
-            chunk = folder / f"{start:08d}.npz"
-            done = _read_chunk(chunk, key)
-            if done is None:
-                began = time.perf_counter()
-                perturbed, values = self._attacked(attack, ids, labels, images)
-                digest = hashlib.sha256(perturbed.astype("<f4", copy=False).tobytes()).hexdigest()
-                _write_chunk(chunk, key, digest, time.perf_counter() - began, values)
+            path = folder / f"{start:08d}.npz"
+            chunk = read_chunk(path, key)
+            if chunk is None:
+                chunk = self._attacked(attack, ids, labels, images)
+                write_chunk(path, key, chunk)
             else:
-                digest, seconds, values = done
-                self.seconds_before += seconds
-            hasher.update(bytes.fromhex(digest))
-            yield ids, labels, values
-        self._perturbed = hasher.hexdigest()
+                self.seconds_before += chunk.seconds
+            hasher.update(bytes.fromhex(chunk.digest))
+            measures.append(chunk.measures)
+            self.forward_passes += chunk.passes
+            yield ids, labels, chunk.values
+        whole = joined_measures(measures).model_copy(update={"large_eps": self._at_large_eps()})
+        self._outcome = AttackOutcome(
+            settings=attack,
+            source_data_digest=self._loader.data_digest(),
+            perturbed_digest=hasher.hexdigest(),
+            library=library,
+            measures=whole,
+        )
 
     def _attacked(
         self, attack: Attack, ids: Sequence[str], labels: NDArray[np.int64], images: torch.Tensor
-    ) -> tuple[NDArray[np.float32], Values]:
-        """Return the perturbed pixels [N, 3, H, W] of a batch, and the rows of its predictions."""
+    ) -> Chunk:
+        """Attack a batch and predict what comes out."""
+        began = time.perf_counter()
 
-        def run(first: int, last: int) -> tuple[NDArray[np.float32], Values]:
+        def run(first: int, last: int) -> tuple[NDArray[np.float32], int, AttackMeasures, Values]:
+            own = labels[first:last]
             pixels = to_pixels(images[first:last], self._device)
-            target = torch.from_numpy(labels[first:last]).to(self._device)
-            adversarial = attack_batch(
+            target = torch.from_numpy(own).to(self._device)
+            found = attack_batch(
                 self._model.network, pixels, target, attack, sample_ids=ids[first:last], seed=self._job.seed
             )
-            values = self._forward(adversarial, labels[first:last], ids, first)
-            return adversarial.contiguous(memory_format=torch.contiguous_format).cpu().numpy(), values
+            values = self._forward(found.images, own, ids, first)
+            perturbed = found.images.contiguous(memory_format=torch.contiguous_format).cpu().numpy()
+            measures = measured(found, values["logits"].astype(np.float32, copy=False), own)
+            return perturbed, found.passes + len(own), measures, values
 
         parts = self._batches.map(run, len(images))
-        return np.concatenate([part for part, _ in parts]), _joined([values for _, values in parts])
+        hasher = hashlib.sha256()
+        for perturbed, _, _, _ in parts:
+            hasher.update(perturbed.astype("<f4", copy=False).tobytes())
+        return Chunk(
+            digest=hasher.hexdigest(),
+            seconds=time.perf_counter() - began,
+            passes=sum(passes for _, passes, _, _ in parts),
+            measures=joined_measures([measures for _, _, measures, _ in parts]),
+            values=_joined([values for _, _, _, values in parts]),
+        )
+
+    def _at_large_eps(self) -> LargeEps:
+        """Attack a few of the images, drawn from all, so far that nothing may be left."""
+        job, ids = self._job, self._images.reader.sample_ids
+        some = drawn_images(self._images.indices, ids, LARGE_EPS_IMAGES, seed=job.seed, purpose="large-eps")
+        listed = replace(self._images, indices=some)
+        preprocessing = self._model.spec.preprocessing
+        right = 0
+        for block in job.loader(listed, preprocessing, block=len(some), workers=self._workers):
+
+            def run(first: int, last: int, images: torch.Tensor = block.images) -> int:
+                target = torch.from_numpy(self._images.labels[some[first:last]]).to(self._device)
+                return right_at_large_eps(
+                    self._model.network, to_pixels(images[first:last], self._device), target
+                )
+
+            right += sum(self._batches.map(run, len(block.images)))
+        self.forward_passes += len(some) * (LARGE_EPS_STEPS + 1)
+        return LargeEps(eps=LARGE_EPS, steps=LARGE_EPS_STEPS, images=len(some), right=right)
 
     def _blocks(self) -> Iterator[tuple[int, list[str], NDArray[np.int64], torch.Tensor]]:
         ids = self._images.reader.sample_ids
@@ -312,24 +336,3 @@ class _Passes:
 
 def _joined(parts: Sequence[Values]) -> Values:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-# ----------------------------------------------------------------------------- finished batches of attacks
-
-
-def _write_chunk(path: Path, key: str, digest: str, seconds: float, values: Values) -> None:
-    note = {"note_key": np.array(key), "note_digest": np.array(digest), "note_seconds": np.array(seconds)}
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **note, **values)
-
-
-def _read_chunk(path: Path, key: str) -> tuple[str, float, Values] | None:
-    """Return what a finished batch holds; None where it is absent, damaged, or of another run."""
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as content:
-            if str(content["note_key"]) != key:
-                return None
-            values = {name: content[name] for name in content.files if not name.startswith("note_")}
-            return str(content["note_digest"]), float(content["note_seconds"]), values
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None

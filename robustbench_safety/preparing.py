@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from robustbench_safety.attacks import check_attack
 from robustbench_safety.data import DataRoot, Dataset, load_dataset
 from robustbench_safety.data.label_sets import missing_labels
 from robustbench_safety.errors import DataError, ModelError
@@ -56,7 +57,9 @@ def prepare_jobs(
     Raises:
         DataError: Something is missing or not what its manifest says. Where that is so of several datasets,
             one error names them all and says how to get each.
-        ModelError: Nothing of the suite can be measured on this model.
+        ModelError: Nothing of the suite can be measured on this model, or it has too few classes for an
+            attack.
+        MissingDependencyError: The library of an attack is not installed.
     """
     missing = _without_labels(suite, data)
     featured = featured_conditions(suite, data)
@@ -68,6 +71,8 @@ def prepare_jobs(
             not_shown.append(reason)  # the record says it of every cell
             continue
         attack = next((cell.attack for cell in cells if cell.attack), None)
+        if attack is not None:
+            check_attack(attack, n_classes=n_classes)
         found = missing.setdefault(condition.dataset, _Missing())
         found.n_needed += 1
         try:

@@ -13,6 +13,7 @@ from robustbench_safety.data.label_sets import CUES
 from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.files import digest_of
+from robustbench_safety.masking import warnings_by_condition, with_notes
 from robustbench_safety.measuring import Measuring, why_not_shown
 from robustbench_safety.normalising import normalised_of
 from robustbench_safety.records import (
@@ -125,7 +126,11 @@ class _Scoring:
         needed = needed_conditions(seeded, self._data)
         for condition in sorted(needed, key=self._measuring.turn):
             self._measuring.read(condition, needed[condition])
+        warnings = warnings_by_condition(self._measuring.headers)
         scores = self._scores()
+        if warnings:
+            conditions = {name: [one.condition for one in cell.values] for name, cell in self._cells.items()}
+            scores = with_notes(scores, suite, conditions, set(warnings))
         because = self._partial_because()
         headers = {c.path: header for c, header in self._measuring.headers.items()}
         seconds = sum(header.seconds for header in headers.values())
@@ -162,6 +167,7 @@ class _Scoring:
             baselines={name: digest_of(baseline) for name, baseline in self._baselines.items()},
             accuracies={name: digest_of(table) for name, table in self._accuracies.items()},
             temperatures=self._measuring.temperatures(),
+            attack_warnings=warnings,
             trained_on_tested=self._trained_on_tested(),
             companion_digest=self.companion.digest(),
             curves=self._measuring.curves,

@@ -136,8 +136,8 @@ def test_every_image_is_predicted_once_whatever_the_batch_size(
 
 def test_forward_passes_are_counted(undisturbed: Evaluation) -> None:
     # Clean, two corruptions at five severities, two noise sets: 13 conditions of 30 images; a sequence of 16
-    # frames; an attack of 3 steps and a prediction.
-    assert undisturbed.record.forward_passes == LIMIT * (13 + 16 + 4)
+    # frames; an attack of 3 steps and a prediction, and its look at a large eps, of 10 steps and one.
+    assert undisturbed.record.forward_passes == LIMIT * (13 + 16 + 4 + 11)
 
 
 def test_what_so_few_images_cannot_give_is_null_with_the_reason(undisturbed: Evaluation) -> None:

@@ -107,6 +107,9 @@ def _report(evaluation: Evaluation, leaderboard: Path) -> None:
         if reason in shown:
             continue  # the table has just said it
         screen().print(f"partial: {reason}", markup=False, soft_wrap=True)
+    for condition, warnings in record.attack_warnings.items():
+        for warning in warnings:
+            screen().print(f"warning: {condition}: {warning}", markup=False, soft_wrap=True)
     notes = {score.note for score in record.scores.values() if score.note}
     for note in sorted(notes):
         screen().print(f"note: {note}", markup=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """The frozen types that everything else passes around. They import nothing of this package but each other."""
 
 from robustbench_safety.records.accuracies import AccuracyShift, AccuracyTable
+from robustbench_safety.records.attack import Attack, Norm, pixel_fraction
 from robustbench_safety.records.base import Digest, Name, Record, RelativePath
 from robustbench_safety.records.baseline import Baseline, BaselineGap, BaselineMetric, BaselineTable
 from robustbench_safety.records.dataset import (
@@ -46,7 +47,15 @@ from robustbench_safety.records.model import (
     ZeroShot,
     ZeroShotFile,
 )
-from robustbench_safety.records.prediction import AttackOutcome, Columns, Covers, PredictionsHeader, RunInfo
+from robustbench_safety.records.prediction import (
+    AttackMeasures,
+    AttackOutcome,
+    Columns,
+    Covers,
+    LargeEps,
+    PredictionsHeader,
+    RunInfo,
+)
 from robustbench_safety.records.score import (
     ConditionScore,
     Curves,
@@ -60,7 +69,7 @@ from robustbench_safety.records.score import (
     Timings,
     Verification,
 )
-from robustbench_safety.records.suite import Aggregate, Attack, Cell, DetectorPass, Suite, pixel_fraction
+from robustbench_safety.records.suite import Aggregate, Cell, DetectorPass, Suite
 
 __all__ = [
     "AccuracyShift",
@@ -68,6 +77,7 @@ __all__ = [
     "Aggregate",
     "Archive",
     "Attack",
+    "AttackMeasures",
     "AttackOutcome",
     "Baseline",
     "BaselineGap",
@@ -102,6 +112,7 @@ __all__ = [
     "ImageListLayout",
     "LabelFormat",
     "LabelSpace",
+    "LargeEps",
     "Layout",
     "LineScore",
     "MatLayout",
@@ -109,6 +120,7 @@ __all__ = [
     "ModelOutputs",
     "ModelSpec",
     "Name",
+    "Norm",
     "NpyLayout",
     "ParquetLayout",
     "Precision",

@@ -212,6 +212,8 @@ class ScoreRecord(Record):
     temperatures: dict[str, tuple[float, ...]] = Field(default_factory=dict, exclude_if=is_empty)
     """By cell: what its logits were divided by; with cross-fitting two, for images whose sha256 of the sample
     id is even and for those whose is odd."""
+    attack_warnings: dict[str, tuple[str, ...]] = Field(default_factory=dict, exclude_if=is_empty)
+    """By condition: signs that the network hides its gradients, and so looks more robust than it is."""
     trained_on_tested: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
     """Shifts that the model was trained on and is tested on here."""
     companion_digest: Digest

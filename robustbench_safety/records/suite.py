@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from robustbench_safety.records.attack import Attack, PixelFraction
 from robustbench_safety.records.base import Name, Record, is_empty, refuse_repeated
 from robustbench_safety.records.detection_grid import DetectionGrid
 
-__all__ = ["Aggregate", "Attack", "Cell", "DetectorPass", "PixelFraction", "Reduction", "Suite"]
-
-
-def _is_fraction(text: str) -> str:
-    value = pixel_fraction(text)
-    if not 0 < value <= 1:
-        raise ValueError("a share of the pixel range lies in (0, 1]")
-    return text
-
-
-def pixel_fraction(text: str) -> float:
-    """Return the value of ``"2/255"`` or ``"0.5/255"``: a share of the pixel range [0, 1]."""
-    top, _, bottom = text.partition("/")
-    return float(Fraction(top) / Fraction(bottom or "1"))
-
-
-#: A length in pixel space, as the papers write it: ``"2/255"``.
-PixelFraction = Annotated[
-    str,
-    Field(pattern=r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$", max_length=12),
-    AfterValidator(_is_fraction),
+__all__ = [
+    "Aggregate",
+    "Cell",
+    "DetectorPass",
+    "Reduction",
+    "Suite",
 ]
-
-
-class Attack(Record):
-    """Settings of an adversarial condition; lengths are shares of the pixel range [0, 1]."""
-
-    name: Literal["pgd"]
-    norm: Literal["linf"]
-    eps: PixelFraction
-    steps: int = Field(gt=0, le=10_000)
-    step: PixelFraction
-
-    def condition_name(self, seed: int) -> str:
-        """Return the name that tells this attack from every other: it carries each setting and the seed."""
-        eps, step = (value.replace("/", "_") for value in (self.eps, self.step))
-        return f"{self.name}-{self.norm}-eps{eps}-steps{self.steps}-step{step}-seed{seed}"
 
 
 class DetectorPass(Record):

@@ -49,6 +49,12 @@ RELIABILITY = {
 }
 OPENOOD = ("ood-cifar10", "ood-imagenet")
 UNKNOWN = ("unknown-detection", "unknown-detection-cifar10")
+#: protocols.md 3.12, of RobustBench: norm, eps, and images where they are not all.
+ADVERSARIAL = {
+    "adversarial-cifar10-linf": ("linf", "8/255", None),
+    "adversarial-cifar10-l2": ("l2", "0.5", None),
+    "adversarial-imagenet-linf": ("linf", "4/255", 5000),
+}
 CIFAR = ("cifar10-safety", "cifar100-safety")
 IMAGENET = ("imagenet-safety", "imagenet-safety-resize256")
 NATURAL = ("imagenet-natural", "zero-shot-clip")
@@ -117,7 +123,9 @@ def at(levels: list[int], names: Iterable[str]) -> dict[str, list[int]]:
 
 def test_the_shipped_suites_are_these() -> None:
     others = {"cifar10-clean", "cifar10-natural", "digits-safety", "robin", "shape-bias", *NATURAL}
-    assert resource_names("suites") == sorted({*CLEAN, *others, *RELIABILITY, *UNKNOWN, *OPENOOD})
+    assert resource_names("suites") == sorted(
+        {*CLEAN, *others, *RELIABILITY, *UNKNOWN, *OPENOOD, *ADVERSARIAL}
+    )
 
 
 @pytest.mark.parametrize("name", resource_names("suites"))
@@ -279,6 +287,25 @@ def test_adversaries_are_pgd_of_the_papers_on_the_clean_images(name: str) -> Non
         "name": "pgd", "norm": "linf", "eps": "2/255", "steps": 20, "step": "0.5/255",
     }  # fmt: skip
     assert (cell.dataset, cell.metric) == (OF_FIVE[name], "error_rate")
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_an_adversarial_suite_is_ranked_by_autoattack_and_has_pgd_of_the_same_size_beside(name: str) -> None:
+    suite, (norm, eps, images) = load_suite(name), ADVERSARIAL[name]
+    assert suite.columns == ("autoattack_error",)
+    assert {"clean_error", "pgd_error", "clean_rms"} < set(suite.beside)
+    cells = cells_of(suite)
+    dataset = "cifar-10" if "cifar10" in name else "imagenet-1k"
+    assert {cell.dataset for cell in suite.cells} == {dataset}
+    for which in ("pgd", "autoattack"):
+        found = {end: cells[f"{which}_{end}"] for end in ("error", "rms", "nll", "msp_auroc")}
+        assert {(one.attack.name, one.attack.norm, one.attack.eps, one.attack.images)
+                for one in found.values() if one.attack} == {(which, norm, eps, images)}  # fmt: skip
+        assert found["msp_auroc"].in_distribution == dataset
+        assert [found[end].metric for end in ("error", "rms", "nll", "msp_auroc")] == [
+            "error_rate", "rms_calibration_error", "negative_log_likelihood", "auroc"]  # fmt: skip
+    # One pass over the clean images and two attacks serve all cells.
+    assert len(needed_conditions(suite, NOWHERE)) == 3
 
 
 @pytest.mark.parametrize("name", CLEAN)

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from robustbench_safety.attacks import attack_batch, passes_per_image
+from robustbench_safety.attacks import attack_batch
+from robustbench_safety.attacks.pgd import Descent, descend, random_starts
 from robustbench_safety.errors import ModelError
 from robustbench_safety.records import Attack
 from robustbench_safety.streams import random_stream
 
-EPS, STEP = 8 / 255, 2 / 255
-ATTACK = Attack(name="pgd", norm="linf", eps="8/255", steps=5, step="2/255")
+EPS, STEP, STEPS = 8 / 255, 2 / 255, 5
+ATTACK = Attack(name="pgd", norm="linf", eps="8/255", steps=STEPS, step="2/255")
 IDS = [f"{i:05d}" for i in range(6)]
 
 
@@ -43,7 +44,8 @@ def attacked(
 ) -> torch.Tensor:
     images, labels = batch()
     index = [IDS.index(name) for name in ids]
-    return attack_batch(network, images[index], labels[index], attack, sample_ids=ids, seed=seed)
+    found = attack_batch(network, images[index], labels[index], attack, sample_ids=ids, seed=seed)
+    return found.images
 
 
 def loss(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -84,7 +86,7 @@ def test_it_equals_a_slow_transcription_given_the_same_start(network: nn.Module)
     for i, name in enumerate(IDS):
         clean, label = images[i : i + 1], labels[i : i + 1]
         x = clean + start_of(name, seed=3)
-        for _ in range(ATTACK.steps):
+        for _ in range(STEPS):
             x = x.detach().requires_grad_()
             total = functional.cross_entropy(network(x), label, reduction="sum")
             (gradient,) = torch.autograd.grad(total, x)
@@ -105,7 +107,7 @@ def test_a_linear_network_is_driven_to_its_worst_case() -> None:
     images, _ = batch()
     labels = torch.zeros(6, dtype=torch.int64)
     attack = Attack(name="pgd", norm="linf", eps="8/255", steps=20, step="2/255")
-    found = attack_batch(network, images, labels, attack, sample_ids=IDS, seed=0)
+    found = attack_batch(network, images, labels, attack, sample_ids=IDS, seed=0).images
     worst = (images + EPS * (weights[1] - weights[0]).sign().reshape(1, 3, 8, 8)).clamp(0, 1)
     torch.testing.assert_close(found, worst, rtol=0, atol=1e-6)
 
@@ -160,5 +162,101 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
         attacked(Broken())
 
 
-def test_an_image_goes_through_once_a_step_and_once_at_the_end() -> None:
-    assert passes_per_image(ATTACK) == 6
+def test_an_image_goes_through_once_a_step(network: nn.Module) -> None:
+    images, labels = batch()
+    assert attack_batch(network, images, labels, ATTACK, sample_ids=IDS, seed=0).passes == 6 * STEPS
+
+
+# ---------------------------------------------------------------------------------------- L2, by hand
+
+
+def along(*weights: float) -> nn.Module:
+    """A network of two classes whose cross entropy for class 0 rises most along the weights."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False))
+    network[1].weight.data = torch.tensor([[0.0, 0.0, 0.0], list(weights)])
+    return network
+
+
+def one_pixel(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def descended(network: nn.Module, image: torch.Tensor, descent: Descent) -> list[float]:
+    found, _ = descend(
+        network, image.clone(), torch.zeros(1, dtype=torch.long), centre=image, descent=descent
+    )
+    return [round(value, 6) for value in found.flatten().tolist()]
+
+
+def test_an_l2_step_goes_along_the_gradient_and_is_drawn_back_to_the_ball() -> None:
+    # The gradient lies along (3, 4, 0), so two steps of 0.2 lead to (0.24, 0.32, 0) from the image, 0.4 away:
+    # drawn back to 0.25 that is (0.15, 0.2, 0).
+    descent = Descent(norm="l2", eps=0.25, step=0.2, steps=2)
+    assert descended(along(3, 4, 0), one_pixel(0.5, 0.5, 0.5), descent) == [0.65, 0.7, 0.5]
+
+
+def test_at_the_edge_of_the_pixel_range_an_l2_attack_ends_inside_the_ball() -> None:
+    # A step of 0.5 along (3, 4, 0), drawn back to (0.15, 0.2, 0); 0.9 + 0.15 is cut at 1.
+    descent = Descent(norm="l2", eps=0.25, step=0.5, steps=1)
+    assert descended(along(3, 4, 0), one_pixel(0.9, 0.5, 0.5), descent) == [1.0, 0.7, 0.5]
+
+
+def test_a_gradient_too_small_to_be_squared_still_leads_an_l2_step() -> None:
+    # 3e-30 squared is 0 in float32; its direction is as good as any other's.
+    descent = Descent(norm="l2", eps=1.0, step=0.1, steps=1)
+    assert descended(along(3e-30, 4e-30, 0), one_pixel(0.5, 0.5, 0.5), descent) == [0.56, 0.58, 0.5]
+
+
+def test_a_gradient_of_zero_leads_nowhere() -> None:
+    for norm in ("linf", "l2"):
+        descent = Descent(norm=norm, eps=0.25, step=0.2, steps=2)
+        assert descended(along(0, 0, 0), one_pixel(0.5, 0.4, 0.3), descent) == [0.5, 0.4, 0.3]
+
+
+def test_an_l2_attack_uses_its_ball_and_keeps_to_it(network: nn.Module) -> None:
+    images, labels = batch()
+    attack = Attack(name="pgd", norm="l2", eps="1.5", steps=10, step="0.4")
+    found = attack_batch(network, images, labels, attack, sample_ids=IDS, seed=0).images
+    far = (found - images).flatten(1).norm(dim=1)
+    assert float(far.max()) <= 1.5 + 1e-5
+    # The first two are black and white, and of the others some values meet the end of the range.
+    assert float(far[2:].min()) > 1.45
+    assert (loss(network, found, labels) > loss(network, images, labels)).all()
+
+
+def test_an_l2_start_is_uniform_in_the_ball() -> None:
+    # Of a ball in three dimensions half the volume lies within 2^(-1/3) = 0.794 of its radius, and no
+    # direction is preferred.
+    attack = Attack(name="pgd", norm="l2", eps="0.5", steps=1, step="0.1")
+    starts = random_starts((3, 1, 1), attack, [str(i) for i in range(4000)], 0).reshape(-1, 3) / 0.5
+    radius = np.linalg.norm(starts, axis=1)
+    assert radius.max() <= 1 + 1e-6
+    assert abs((radius < 2 ** (-1 / 3)).mean() - 0.5) < 0.03
+    assert np.abs(starts.mean(axis=0)).max() < 0.03
+
+
+# ---------------------------------------------------------------------------------------- as the papers' code
+
+
+def test_a_displaced_centre_reaches_beyond_eps_by_hand() -> None:
+    # The image is 0.5 and its noised copy 0.58. Each step of 0.1 leads up; around the image the ball of 0.1
+    # ends at 0.6, around the noised copy at 0.68: 1.8 eps from the image.
+    image, start = one_pixel(0.5, 0.5, 0.5), one_pixel(0.58, 0.58, 0.58)
+    labels = torch.zeros(1, dtype=torch.long)
+    descent = Descent(norm="linf", eps=0.1, step=0.1, steps=3)
+    for centre, end in ((image, 0.6), (start, 0.68)):
+        found, _ = descend(along(1, 1, 1), start.clone(), labels, centre=centre, descent=descent)
+        torch.testing.assert_close(found, one_pixel(end, end, end))
+
+
+def test_paper_faithful_reaches_beyond_eps_and_within_twice_of_it(network: nn.Module) -> None:
+    images, labels = batch()
+    attack = Attack(name="pgd", norm="linf", eps="8/255", steps=20, step="2/255", paper_faithful=True)
+    found = attack_batch(network, images, labels, attack, sample_ids=IDS, seed=0).images
+    far = float((found - images).abs().max())
+    assert 1.8 * EPS < far <= 2 * EPS + 1e-6
+    # Each image ends in the box around its own noised copy.
+    noise = torch.from_numpy(random_starts((3, 8, 8), attack, IDS, 0))
+    assert float((found - (images + noise).clamp(0, 1)).abs().max()) <= EPS + 1e-6
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
