@@ -20,7 +20,15 @@ from tests.published.manifests import only, write, write_manifest, write_subset
 from tests.published.photographs import corrupted, encoded, picture
 from tests.published.writer import FEW, WNIDS, Copies, put, validation_name
 
-__all__ = ["CIFAR_LABELS", "CIFAR_P", "N_CIFAR", "cifar_image", "clip_frames", "write_arrays"]
+__all__ = [
+    "CIFAR_LABELS",
+    "CIFAR_P",
+    "N_CIFAR",
+    "cifar_image",
+    "clip_frames",
+    "python2_pickle",
+    "write_arrays",
+]
 
 Pixels = NDArray[np.uint8]
 
@@ -62,7 +70,7 @@ def _text(text: bytes) -> bytes:
     return b"U" + bytes([len(text)]) + text
 
 
-def _python2_pickle(pixels: Pixels, labels: Sequence[int]) -> bytes:
+def python2_pickle(pixels: Pixels, labels: Sequence[int]) -> bytes:
     """Return the dictionary of uint8 [N, 3072] and labels as Python 2 and its NumPy pickled it."""
     put_away = iter(b"r" + i.to_bytes(4, "little") for i in range(1, 10_000))
     array = [
@@ -84,7 +92,7 @@ def _python2_pickle(pixels: Pixels, labels: Sequence[int]) -> bytes:
 def _write_cifar(copies: Copies) -> None:
     folder = copies.folder("cifar-10")
     rows = _cifar_images().transpose(0, 3, 1, 2).reshape(N_CIFAR, 3072)
-    put(folder, "test_batch", _python2_pickle(rows, CIFAR_LABELS.tolist()))
+    put(folder, "test_batch", python2_pickle(rows, CIFAR_LABELS.tolist()))
     for name in ("batches.meta", "data_batch_1", "readme.html"):
         put(folder, name, b"not read")
     write_manifest(copies.own, "cifar-10", folder, samples=N_CIFAR)
