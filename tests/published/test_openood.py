@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_the_scores_of_logits_are_the_ones_that_numpy_gets(
     insides = {"": "cifar-10" if suite == "ood-cifar10" else "imagenet-1k"}
     if suite == "ood-imagenet":
         insides |= {"v2_": "imagenet-v2-matched-frequency", "r_": "imagenet-r"}
-    functions = {
+    functions: dict[str, Callable[[Floats], Floats]] = {
         "msp": lambda z: -softmax(z).max(axis=1),
         "maxlogit": lambda z: -z.max(axis=1),
         "energy": lambda z: -np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) - z.max(axis=1),
