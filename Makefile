@@ -44,7 +44,8 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, t
 	  cmp build/demo/$$f.safetensors robustbench_safety/demo/$$f.safetensors || exit 1; done
 	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py \
 	  tests/submitted/test_published_models.py tests/metrics/test_published_calibration.py \
-	  tests/metrics/test_calibration_intervals.py
+	  tests/metrics/test_calibration_intervals.py tests/attacks/test_auto.py \
+	  tests/attacks/test_published_networks.py
 	$(BIN)/python -m tests.golden.cifar10_safety
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records

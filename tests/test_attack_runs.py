@@ -35,15 +35,8 @@ MSP = {"metric": "auroc", "detector": "msp", "in_distribution": "digits"}
 
 @pytest.fixture(scope="module", autouse=True)
 def _short() -> Iterator[None]:
-    torch.set_num_threads(1)
     with short_autoattack():
         yield
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(_same_threads_everywhere: None) -> None:
-    """Two would wait for each other at every small step."""
-    torch.set_num_threads(1)
 
 
 def suite_of(cells: Mapping[str, Mapping[str, object]]) -> Suite:

@@ -97,6 +97,7 @@ def test_a_network_trained_against_attacks_withstands_them_and_is_less_often_rig
     assert right_under(robust, nothing, shared, n=300) < right_under(standard, nothing, shared, n=300) - 20
 
 
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize("name", ["conv_small_pgd", *(["resnet4b", "cifar_wide"] if LONG else [])])
 def test_autoattack_is_never_above_pgd(name: str, shared: Path, folder: Path) -> None:
     n = 50 if LONG else 16

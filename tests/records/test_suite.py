@@ -340,3 +340,51 @@ def test_what_a_suite_does_not_ask_for_is_in_no_digest_taken_before() -> None:
     assert set(shown["aggregates"][0]) == {"id", "of", "reduce"}
     assert "models" not in shown
     assert suite(models="zero-shot").model_dump(mode="json")["models"] == "zero-shot"
+
+
+def test_a_length_in_l2_may_be_longer_than_the_pixel_range() -> None:
+    assert Attack.model_validate({**ATTACK, "norm": "l2", "eps": "3", "step": "2"}).reach == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": None}, "pgd needs steps and step"),
+        ({"step": None}, "pgd needs steps and step"),
+        ({"name": "autoattack"}, "autoattack chooses its steps itself"),
+        ({"name": "autoattack", "step": None}, "autoattack chooses its steps itself"),
+        ({"eps": "1.5"}, "a share of the pixel range lies in"),
+        ({"step": "256/255"}, "a share of the pixel range lies in"),
+        ({"norm": "l2", "eps": "0"}, "a length in pixel space is above 0"),
+        ({"norm": "l2", "paper_faithful": True}, "paper_faithful is of pgd in linf"),
+        (
+            {"name": "autoattack", "steps": None, "step": None, "paper_faithful": True},
+            "paper_faithful is of pgd",
+        ),
+        ({"images": 0}, "greater than 0"),
+        ({"norm": "l1"}, "'linf' or 'l2'"),
+        ({"name": "fgsm"}, "'pgd' or 'autoattack'"),
+        (
+            {"eps": "0.1234567890", "steps": 10_000, "step": "0.1234567890", "images": 5000},
+            "a name of more than 80 characters",
+        ),
+    ],
+)
+def test_an_attack_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Attack.model_validate({**ATTACK, **change})
+
+
+def test_the_reach_of_an_attack_as_the_papers_code_makes_it_is_twice_its_eps() -> None:
+    assert Attack.model_validate(ATTACK).reach == 2 / 255
+    assert Attack.model_validate({**ATTACK, "paper_faithful": True}).reach == 4 / 255
+
+
+def test_what_an_attack_could_not_say_before_is_left_out_of_a_dump_and_a_name_while_it_says_nothing() -> None:
+    plain = Attack.model_validate({**ATTACK, "paper_faithful": False, "images": None})
+    assert plain.model_dump() == ATTACK
+    auto = Attack(name="autoattack", norm="l2", eps="0.5", images=100)
+    assert auto.model_dump() == {"name": "autoattack", "norm": "l2", "eps": "0.5", "images": 100}
+    assert auto.condition_name(0) == "autoattack-l2-eps0.5-n100-seed0"
+    paper = Attack.model_validate({**ATTACK, "paper_faithful": True, "images": 7})
+    assert paper.condition_name(1) == "pgd-linf-eps2_255-steps20-step0.5_255-paper-n7-seed1"
