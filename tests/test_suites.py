@@ -37,6 +37,7 @@ DIGESTS = {
     ("reliability-cifar10-generated", 1): "08f7a76aef2e0b6c8e654931bcff55a5024df2ba393a18f00d5f4b81324ac701",
     ("ood-cifar10", 1): "6018dd3ed5f77684e9cefeb89d354e1aac89f5efe074ac2720e645e3b9e2b95a",
     ("ood-imagenet", 1): "787887e70dba8e9754573bdc71f09d74dc529813a8a8aa094bd502ed837b9522",
+    ("ood-imagenet-zero-shot", 1): "9a08541a9e8ab4fdf2c04a6b8deadd021865d3ac50ad0531bdfb41107fe31714",
     ("robin", 1): "12c9f07e34ff033aa1269ab0b49436b91790dd5a76054a2d31ac27c21eb52948",
     ("shape-bias", 1): "1ad0b8df6a0758595d4db6451719db388f9e5f574103a85f3175beda4e97a70c",
     ("tiny-imagenet-c", 2): "94fbf266f36a9b3f4dab646900226cd83e9c056be9234b70fa630f5084df17cb",

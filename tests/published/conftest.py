@@ -29,7 +29,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
     return made
 
 
-_TEXT = ZeroShot(
+TEXT = ZeroShot(
     templates="plain", templates_digest="0" * 64, names="a test", names_digest="0" * 64, logit_scale=100.0
 )
 
@@ -72,7 +72,7 @@ class Scores:
             model = rbs.load_model(f"python:tests.published.network:build_{classes}")
             if classes == 1000:
                 # Said to be made of text, so that what it has predicted serves the zero-shot suite too.
-                model = replace(model, spec=model.spec.model_copy(update={"zero_shot": _TEXT}))
+                model = replace(model, spec=model.spec.model_copy(update={"zero_shot": TEXT}))
             self.shown[classes] = 0
 
             def count(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import robustbench_safety as rbs
 from robustbench_safety.data import DataRoot
 from robustbench_safety.evaluation import Evaluation
 from tests.published.arrays import python2_pickle
+from tests.published.conftest import TEXT
 from tests.published.manifests import write_manifest
 from tests.published.photographs import picture
 from tests.published.test_reliability import SETS
@@ -54,11 +56,14 @@ def with_training(copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> D
 @pytest.fixture(scope="module")
 def evaluations(with_training: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation]:
     folder = tmp_path_factory.mktemp("openood")
+    # Said to be made of text, so that what it has predicted serves the zero-shot suite too.
+    made_of_text = rbs.load_model("python:tests.published.network:build_1000")
+    spec = made_of_text.spec.model_copy(update={"zero_shot": TEXT})
     return {
-        suite: rbs.score(
-            f"python:tests.published.network:build_{classes}", suite=suite, data=with_training,
-            predictions=folder, device="cpu", batch_size=64)
-        for suite, classes in (("ood-cifar10", 10), ("ood-imagenet", 1000))
+        suite: rbs.score(model, suite=suite, data=with_training, predictions=folder, device="cpu",
+                         batch_size=64)
+        for suite, model in (("ood-cifar10", "python:tests.published.network:build_10"),
+                             ("ood-imagenet", replace(made_of_text, spec=spec)))
     }  # fmt: skip
 
 
@@ -131,6 +136,23 @@ def test_a_fitted_detector_reads_the_training_batch(evaluations: dict[str, Evalu
     truth = np.repeat([0, 1], [len(inside), len(outside)])
     area = roc_auc_score(truth, np.concatenate([inside, outside]))
     assert values_of(evaluation)["svhn_knn_auroc"] == pytest.approx(area, abs=1e-6)
+
+
+def test_mcm_is_the_maximum_softmax_of_the_cosines(
+    evaluations: dict[str, Evaluation], with_training: DataRoot
+) -> None:
+    folder = evaluations["ood-imagenet"].run_folder
+    evaluation = rbs.rescore(folder, suite="ood-imagenet-zero-shot", data=with_training)
+    assert evaluation.record.status == "complete", evaluation.record.partial_because
+    inside, outside = (
+        -softmax(stored(evaluation, f"{name}/clean/clean-0").logits / TEXT.logit_scale).max(axis=1)
+        for name in ("imagenet-1k", "openood-imagenet-ninco")
+    )
+    truth = np.repeat([0, 1], [len(inside), len(outside)])
+    values = values_of(evaluation)
+    area = roc_auc_score(truth, np.concatenate([inside, outside]))
+    assert values["ninco_mcm_auroc"] == pytest.approx(area, abs=1e-6)
+    assert values["ninco_mcm_auroc"] != values["ninco_msp_auroc"]
 
 
 def test_without_training_images_the_run_says_what_is_missing(

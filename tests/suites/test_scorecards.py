@@ -47,7 +47,7 @@ RELIABILITY = {
     "reliability-cifar10": {"clean": "cifar-10", "c": "cifar-10-c", "v6": "cifar-10.1-v6"},
     "reliability-cifar10-generated": {"clean": "cifar-10", "c": "cifar-10-c-generated"},
 }
-OPENOOD = ("ood-cifar10", "ood-imagenet")
+OPENOOD = ("ood-cifar10", "ood-imagenet", "ood-imagenet-zero-shot")
 UNKNOWN = ("unknown-detection", "unknown-detection-cifar10")
 #: protocols.md 3.12, of RobustBench: norm, eps, and images where they are not all.
 ADVERSARIAL = {
