@@ -31,7 +31,7 @@ def masking_warnings(measures: AttackMeasures) -> tuple[str, ...]:
 
     Source:
         Athalye et al., Obfuscated Gradients Give a False Sense of Security, section 3.1, 2018; Carlini et
-        al., On Evaluating Adversarial Robustness, section 4, 2019.
+        al., On Evaluating Adversarial Robustness, 2019.
 
     Example:
         >>> masking_warnings(AttackMeasures(images=100, wrong=60, broken={"apgd-ce": 50, "square": 0}))

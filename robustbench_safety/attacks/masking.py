@@ -31,7 +31,7 @@ def right_at_large_eps(network: nn.Module, images: torch.Tensor, labels: torch.T
 
     Source:
         Athalye et al., Obfuscated Gradients Give a False Sense of Security, section 3.1, 2018; Carlini et
-        al., On Evaluating Adversarial Robustness, section 4, 2019.
+        al., On Evaluating Adversarial Robustness, 2019.
     """
     eps = pixel_fraction(LARGE_EPS)
     descent = Descent(norm="linf", eps=eps, step=_STEP, steps=LARGE_EPS_STEPS)

@@ -55,7 +55,7 @@ def random_starts(
 
     Conventions:
         Uniform in L2 means a direction without preference and a radius eps u^(1/D), so that in D = 3,072
-        values nearly all starts lie at the surface; the code of others takes a radius eps u, or eps itself.
+        values nearly all starts lie at the surface. A radius eps u would start most images further inside.
     """
     eps, name = pixel_fraction(attack.eps), attack.condition_name(seed)
 
