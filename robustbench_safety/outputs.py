@@ -93,15 +93,15 @@ class Outputs:
         return self._predictions.logits(rows=rows, columns=self._columns)
 
     @cached_property
-    def features(self) -> Floats:
-        """Penultimate features [rows, D]; undefined where none are stored."""
+    def features(self) -> NDArray[np.float32]:
+        """Penultimate features as they are stored [rows, D]; undefined where none are."""
         stored = self._predictions.values.get("features")
         if stored is None:
             raise UndefinedMetricError(
                 f"no penultimate features are stored of {self._predictions.header.condition.path}",
                 expected="a network that ends in a linear layer",
             )
-        return stored[self.kept].astype(np.float64)
+        return np.asarray(stored if self.kept.all() else stored[self.kept], dtype=np.float32)
 
     @cached_property
     def mutual_information(self) -> Floats:

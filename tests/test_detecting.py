@@ -169,6 +169,15 @@ def test_stored_predictions_give_the_same_scores_without_the_network(found: Eval
     assert again.record.scores == found.record.scores
 
 
+def test_features_scored_in_blocks_give_the_same_scores(
+    found: Evaluation, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robustbench_safety.detecting._ROWS_TOGETHER", 50)
+    again = rescore(found.run_folder, suite=folder / "unlike.yaml").record.scores
+    for name, score in found.record.scores.items():
+        assert again[name].value == pytest.approx(score.value, abs=1e-4), name
+
+
 def test_the_companion_has_no_training_images_and_scores_of_columns_alone(found: Evaluation) -> None:
     datasets = found.companion.datasets
     assert set(datasets) == {"digits", "blobs", "rademacher-noise"}

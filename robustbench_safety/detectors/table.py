@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robustbench_safety.detectors.ash import ash_b_score, ash_p_score, ash_s_score, scale_score
 from robustbench_safety.detectors.disagreement import disagreement_score
 from robustbench_safety.detectors.energy import energy_score
@@ -47,7 +50,7 @@ class DetectorInputs:
 
     logits: FloatArray | None = None
     """[N, K]; for a detector with ``perturbed_by`` those of the perturbed images."""
-    features: FloatArray | None = None
+    features: FloatArray | NDArray[np.float32] | None = None
     """Penultimate, [N, D]."""
     mutual_information: FloatArray | None = None
     """Of an ensemble's members, [N]."""
