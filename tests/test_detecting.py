@@ -174,8 +174,8 @@ def test_features_scored_in_blocks_give_the_same_scores(
 ) -> None:
     monkeypatch.setattr("robustbench_safety.detecting._ROWS_TOGETHER", 50)
     again = rescore(found.run_folder, suite=folder / "unlike.yaml").record.scores
-    for name, score in found.record.scores.items():
-        assert again[name].value == pytest.approx(score.value, abs=1e-4), name
+    for name, before in found.record.scores.items():
+        assert again[name].value == pytest.approx(before.value, abs=1e-4), name
 
 
 def test_the_companion_has_no_training_images_and_scores_of_columns_alone(found: Evaluation) -> None:

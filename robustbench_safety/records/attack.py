@@ -69,12 +69,15 @@ class Attack(Record):
 
     @model_validator(mode="after")
     def _settings_are_its_own(self) -> Self:
-        if self.name == "pgd" and (self.steps is None or self.step is None):
-            raise ValueError("pgd needs steps and step")
+        for field in ("steps", "step"):
+            if self.name == "pgd" and getattr(self, field) is None:
+                raise ValueError(f"{field} is missing, pgd needs steps and step")
         if self.name == "autoattack" and not (self.steps is None and self.step is None):
             raise ValueError("autoattack chooses its steps itself: it goes without steps and step")
-        if self.norm == "linf" and any(pixel_fraction(text) > 1 for text in (self.eps, self.step or "1")):
-            raise ValueError("a share of the pixel range lies in (0, 1]")
+        for field in ("eps", "step"):
+            text = getattr(self, field)
+            if self.norm == "linf" and text is not None and pixel_fraction(text) > 1:
+                raise ValueError(f'{field} is "{text}", in linf a share of the pixel range lies in (0, 1]')
         if self.paper_faithful and (self.name, self.norm) != ("pgd", "linf"):
             raise ValueError("paper_faithful is of pgd in linf")
         if len(self.condition_name(_LARGEST_SEED)) > _LONGEST_NAME:

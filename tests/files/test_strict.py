@@ -138,7 +138,12 @@ def test_a_wrong_manifest_is_told_by_line_field_expected_and_found(
             "stesp: 20, ",
             ", line 11: cells.1.attack.stesp is an unknown field; expected one like step",
         ),
-        ("steps: 20, ", "", ", line 11: cells.1.attack.steps is missing; found only name, norm, eps, step"),
+        (
+            "steps: 20, ",
+            "",
+            ", line 11: cells.1.attack: steps is missing, pgd needs steps and step; correct it",
+        ),
+        ("norm: linf, ", "", ", line 11: cells.1.attack.norm is missing; found only name, eps, steps, step"),
         (
             "steps: 20",
             "steps: 2.5",
@@ -148,7 +153,7 @@ def test_a_wrong_manifest_is_told_by_line_field_expected_and_found(
         (
             "2/255",
             "3/1",
-            ', line 11: cells.1.attack.eps: a share of the pixel range lies in (0, 1]; found "3/1"',
+            ', line 11: cells.1.attack: eps is "3/1", in linf a share of the pixel range lies in (0, 1]',
         ),
         (
             "{id: error, dataset: digits",

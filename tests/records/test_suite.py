@@ -349,12 +349,12 @@ def test_a_length_in_l2_may_be_longer_than_the_pixel_range() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": None}, "pgd needs steps and step"),
-        ({"step": None}, "pgd needs steps and step"),
+        ({"steps": None}, "steps is missing, pgd needs steps and step"),
+        ({"step": None}, "step is missing, pgd needs steps and step"),
         ({"name": "autoattack"}, "autoattack chooses its steps itself"),
         ({"name": "autoattack", "step": None}, "autoattack chooses its steps itself"),
-        ({"eps": "1.5"}, "a share of the pixel range lies in"),
-        ({"step": "256/255"}, "a share of the pixel range lies in"),
+        ({"eps": "1.5"}, r"eps is \"1.5\", in linf a share of the pixel range lies in"),
+        ({"step": "256/255"}, r"step is \"256/255\", in linf a share of the pixel range lies in"),
         ({"norm": "l2", "eps": "0"}, "a length in pixel space is above 0"),
         ({"norm": "l2", "paper_faithful": True}, "paper_faithful is of pgd in linf"),
         (
