@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -258,6 +259,7 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     if cell.metric in table:
         if cell.detector is not None:
             _check_detector(cell, cell.detector)
+        _check_options(cell, table[cell.metric])
         return table[cell.metric]
     known = {**METRICS, **DETECTION_METRICS}
     if cell.metric in known:
@@ -266,6 +268,16 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     raise FileFormatError(
         f"cell {cell.id}: metric", expected=f"one of {', '.join(sorted(known))}", found=cell.metric
     )
+
+
+def _check_options(cell: Cell, metric: Metric | DetectionMetric) -> None:
+    """Refuse an option that the metric does not have."""
+    parameters = inspect.signature(metric.value).parameters.values()
+    known = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY} - {"correct_in"}
+    for name in cell.options:
+        if name not in known:
+            fix = f"correct cell {cell.id}"
+            raise UnknownNameError.among(f"option of {cell.metric}", name, sorted(known), fix=fix)
 
 
 def _check_detector(cell: Cell, name: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.aggregating import Scored
 from robustbench_safety.detectors import DETECTORS, DetectorInputs, Scorer, fit_detector
-from robustbench_safety.errors import UndefinedMetricError
+from robustbench_safety.errors import UndefinedMetricError, UsageError
 from robustbench_safety.metrics.temperature import in_odd_half
 from robustbench_safety.outputs import Outputs
 from robustbench_safety.predictions import Predictions
@@ -65,8 +65,9 @@ class Detecting:
                     fit_detector(scored.detector, on=_rows(inputs, half), options=scored.settings)
                     for half in halves
                 )
-            except UndefinedMetricError as error:
-                self._reasons[scored] = error
+            except (UndefinedMetricError, UsageError) as error:
+                # A setting that does not suit these images must not cost the other detectors.
+                self._reasons[scored] = UndefinedMetricError(f"{scored.detector}: {error}")
 
     def scores(self, scored: Scored, predictions: Predictions) -> Floats:
         """Return the OOD scores of the images that are measured: [rows], higher for anomalies.
@@ -81,7 +82,10 @@ class Detecting:
             raise self._reasons[scored]
         outputs = self._outputs(predictions, scored.subset)
         if scored not in self._scores_of:
-            self._scores_of[scored] = self._scored(scored, outputs, predictions)
+            try:
+                self._scores_of[scored] = self._scored(scored, outputs, predictions)
+            except UsageError as error:
+                raise UndefinedMetricError(f"{scored.detector}: {error}") from error
         return self._scores_of[scored]
 
     def _outputs(self, predictions: Predictions, subset: str | None) -> Outputs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal, cast
 
 import numpy as np
@@ -141,6 +142,7 @@ def _confidence_and_correct(outputs: Outputs) -> Units:
 
 
 def _of_confidence(function: Callable[..., float]) -> Callable[..., float]:
+    @wraps(function)  # so that the options it has can be told
     def value(outputs: Outputs, **options: int | float | str) -> float:
         return function(outputs.confidence, outputs.correct, **options)
 

@@ -39,7 +39,7 @@ from robustbench_safety.suites import (
 )
 from robustbench_safety.temperatures import Temperatures
 
-__all__ = ["Measuring", "why_not_shown"]
+__all__ = ["Measuring", "answered_conditions", "why_not_shown"]
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +51,14 @@ def why_not_shown(condition: Condition, model: ModelSpec) -> str | None:
     if condition.kind in _NEED_GRADIENTS and not model.gradients:
         return f"needs the gradient of the model, which {model.family} cannot give"
     return None
+
+
+def answered_conditions(cell: Cell, data: DataRoot) -> tuple[Condition, ...]:
+    """Return the conditions whose answers a cell counts beside the scores of a detector; none for others."""
+    metric = metric_of(cell)
+    if not isinstance(metric, DetectionMetric) or not metric.of_answers or cell.in_distribution is None:
+        return ()
+    return clean_conditions(load_dataset(cell.in_distribution, data=data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,7 @@ class Measuring:
         self._in_columns = _detectors_in_columns(suite)
         self._inside: dict[Condition, list[Scored]] = {}
         self._fitted_on: dict[Condition, list[Scored]] = {}
+        self._answered = {one for cell in suite.cells for one in answered_conditions(cell, data)}
         self._behind: dict[Condition, list[Cell]] = {}
         """Cells that read a condition beside their own: what is in distribution, fitted on, tuned on."""
         for cell in suite.cells:
@@ -114,10 +123,21 @@ class Measuring:
     def turn(self, condition: Condition) -> int:
         """Return when a condition is to be read: what others are measured against comes before them."""
         tuned = {self._tuned_on[cell.id] for cell in self._suite.cells if cell.temperature != "cross_fit"}
-        fitted = condition in self._fitted_on and condition not in self._inside
-        if condition.dataset in tuned or fitted:
+        if condition.dataset in tuned:
             return 0
-        return 1 if condition in self._inside or condition.dataset in self._tuned_on.values() else 2
+        against = condition in self._inside or condition in self._answered
+        return 1 if against or condition.dataset in self._tuned_on.values() else 2
+
+    def fit_detectors(self) -> None:
+        """Fit every detector on the images it is fitted on; to be called before anything is read."""
+        for condition in self._fitted_on:
+            path = self._run.path(condition)
+            if not path.exists():
+                self._fail(condition, (), f"no predictions on {condition.path}")
+            else:
+                predictions = read_predictions(path)
+                _check_header(predictions.header, self._run, condition)
+                self._detecting.fit(predictions)
 
     def temperatures(self) -> dict[str, tuple[float, ...]]:
         """Return the temperatures of every cell that has such, by id."""
@@ -157,7 +177,6 @@ class Measuring:
         if condition.kind != "detector-pass" and not fitted_alone:
             self.companion.add(predictions, truth, stored.columns(predictions.sample_ids))
         self._outputs_of, self._numbers = {}, {}
-        self._detecting.fit(predictions)
         for scored in self._inside.get(condition, ()):
             self._score_in(scored, predictions)
         if condition.kind == "clean":

@@ -91,6 +91,8 @@ def predict(
     images = job.open()
     if there is not None and not (job.features and _lacks_features(model, there)):
         _check_same_data(job, images, there, run.path(job.condition))
+        if job.features:
+            _last_layer(model, run)  # it may have been lost since
         advance(job.images)
         return there
     batches = batches or Batches(run.info.environment.batch_size)

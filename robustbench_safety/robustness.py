@@ -148,6 +148,10 @@ def _check_cells(aggregate: Aggregate, cells: Sequence[Cell], suite: Suite, data
     for cell in cells:
         if (n := len(cell_conditions(cell, suite, data))) != 1:
             raise FileFormatError(f"{where}: cell {cell.id}", expected="one condition", found=str(n))
+        if cell.attack is not None:
+            raise FileFormatError(
+                f"{where}: cell {cell.id}", expected="images as they are, as of the published models",
+                found="an attack")  # fmt: skip
     if cells[0].subset != shifted.manifest.subset:
         raise FileFormatError(
             f"{where}: cell {cells[0].id}: subset",

@@ -14,7 +14,7 @@ from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.files import digest_of
 from robustbench_safety.masking import warnings_by_condition, with_notes
-from robustbench_safety.measuring import Measuring, why_not_shown
+from robustbench_safety.measuring import Measuring, answered_conditions, why_not_shown
 from robustbench_safety.normalising import normalised_of
 from robustbench_safety.records import (
     Aggregate,
@@ -32,6 +32,7 @@ from robustbench_safety.robustness import robustness_of
 from robustbench_safety.runs import Run
 from robustbench_safety.suites import (
     cell_conditions,
+    check_sides,
     clean_conditions,
     fit_conditions,
     in_conditions,
@@ -53,11 +54,14 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
     needed: dict[Condition, list[Cell]] = {}
     for cell in suite.cells:
         _check_metric(cell, data)
+        check_sides(cell, suite, data)
         for condition in (*fit_conditions(cell, data), *in_conditions(cell, suite, data)):
             needed.setdefault(condition, [])
         if (tuned_on := tune_dataset(cell, data)) is not None:
             for condition in clean_conditions(load_dataset(tuned_on, data=data)):
                 needed.setdefault(condition, [])
+        for condition in answered_conditions(cell, data):
+            needed.setdefault(condition, [])
         for condition in cell_conditions(cell, suite, data):
             needed.setdefault(condition, []).append(cell)
     return needed
@@ -124,6 +128,7 @@ class _Scoring:
         # Another seed than the suite's makes other attacks, and an attack's name carries its seed.
         seeded = suite.model_copy(update={"seed": run.info.seed})
         needed = needed_conditions(seeded, self._data)
+        self._measuring.fit_detectors()
         for condition in sorted(needed, key=self._measuring.turn):
             self._measuring.read(condition, needed[condition])
         warnings = warnings_by_condition(self._measuring.headers)

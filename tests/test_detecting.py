@@ -261,6 +261,62 @@ def test_a_single_network_has_no_disagreement(found: Evaluation, folder: Path, t
     assert "its members' disagreement is not stored; expected an ensemble" in str(reason)
 
 
+def test_a_lost_last_layer_is_written_again_by_the_same_command(tmp_path: Path) -> None:
+    settings = {"suite": put_suite(tmp_path), "predictions": tmp_path / "p", "batch_size": 64}
+    settings |= {"device": "cpu", "limit": 20}
+    first = score(TINY, **settings)  # type: ignore[arg-type]  # mixed values
+    (first.run_folder / "last-layer.safetensors").unlink()
+    again = score(TINY, **settings)  # type: ignore[arg-type]  # mixed values
+    assert again.record.scores == first.record.scores
+
+
+def test_a_setting_that_does_not_suit_the_network_costs_no_other_detector(
+    found: Evaluation, tmp_path: Path
+) -> None:
+    own = put_suite(tmp_path, SUITE.replace("dimension: 20", "dimension: 500"))
+    scores = rescore(found.run_folder, suite=own).record.scores
+    assert "vim: dimension cannot be used" in str(scores["blobs_vim_auroc"].reason)
+    assert scores["blobs_knn_auroc"] == found.record.scores["blobs_knn_auroc"]
+
+
+def test_answers_are_read_for_the_unified_measure_whatever_the_detector(tmp_path: Path) -> None:
+    error = "  - {id: error, dataset: digits, metric: error_rate}\n"
+    text = SUITE[: SUITE.index("detection:")] + (
+        "cells:\n"
+        "  - {id: unknown, dataset: blobs, metric: unknown_aurc, detector: odin, in_distribution: digits}\n"
+        f"{error}columns: [unknown]\n"
+    )
+    values = []
+    for own in (text, text.replace(error, "")):
+        record = score(
+            TINY, suite=put_suite(tmp_path, own), predictions=tmp_path / "p", batch_size=64, device="cpu",
+            limit=30).record  # fmt: skip
+        assert record.scores["unknown"].value is not None, record.scores["unknown"].reason
+        values.append(record.scores["unknown"].value)
+    assert values[0] == values[1]
+
+
+def test_a_set_that_one_cell_is_fitted_on_may_be_measured_by_another(
+    found: Evaluation, folder: Path, tmp_path: Path
+) -> None:
+    text = (
+        SUITE[: SUITE.index("detection:")]
+        + """\
+cells:
+  - {id: train, dataset: digits-train, metric: auroc, detector: msp, in_distribution: digits}
+  - {id: knn, dataset: blobs, metric: auroc, detector: knn, detector_options: {k: 5},
+     in_distribution: digits, fit: digits-train}
+columns: [train, knn]
+"""
+    )
+    scores = rescore(found.run_folder, suite=put_suite(tmp_path, text)).record.scores
+    sides = [
+        msp_score(stored(found, f"{name}/clean/clean-0").logits()) for name in ("digits", "digits-train")
+    ]
+    assert scores["train"].value == pytest.approx(metrics.auroc(*sides), abs=1e-9)
+    assert scores["knn"].value == found.record.scores["blobs_knn_auroc"].value
+
+
 # ------------------------------------------------------------------------------------------ wrong suites
 
 
@@ -277,6 +333,19 @@ def test_a_single_network_has_no_disagreement(found: Evaluation, folder: Path, t
         ("tune: cross_fit}", "tune: digits}", "no detector is set by the images it is measured on"),
         ("{name: energy}", "{name: enrgy}", "unknown detector 'enrgy'"),
         ("{name: energy}", "{name: msp}", "is listed twice"),
+        (
+            "in_distribution: digits",
+            "in_distribution: digits-c",
+            "expected a dataset of one condition; found",
+        ),
+        ("in_distribution: digits", "in_distribution: gaussian-noise", "expected images of known classes"),
+        ("{blobs: blobs,", "{blobs: digits,", "expected other images than digits"),
+        ("knn, fit: digits-train", "knn, fit: digits", "expected other images than the cell is measured on"),
+        ("knn, fit: digits-train", "knn, fit: gaussian-noise", "expected clean images of known classes"),
+        ("knn, fit: digits-train", "knn, fit: digits-c", "expected clean images of known classes"),
+        ("{name: auroc}}", "{name: auroc, options: {tpr: 0.9}}}", "unknown option of auroc 'tpr'"),
+        ("{blobs: blobs, rademacher: rademacher-noise}", "{}", "groups.noise"),
+        ("temperature: 10,", "temperature: 0.0000001,", "temperature"),
     ],
 )
 def test_a_detector_that_cannot_work_is_refused_before_any_image(

@@ -235,12 +235,23 @@ def fit_detector(
             raise UsageError(f"{name} is not fitted", expected="no images to fit it on", found="some")
         assert detector.score is not None  # noqa: S101  # a test reads the table
         score = detector.score
-        return lambda inputs: score(**inputs.take(detector.takes, of=name), **settings)
+        return lambda inputs: _finite(name, score(**inputs.take(detector.takes, of=name), **settings))
     if on is None:
         images = "training" if detector.fit == "fit" else "held-out in-distribution"
         raise UndefinedMetricError(f"{name} is fitted on {images} images, and there are none")
     fitted = detector.fitting(**on.take(detector.fitted_on, of=f"fitting {name}"), **settings)
-    return lambda inputs: fitted.score(**inputs.take(detector.takes, of=name))
+    return lambda inputs: _finite(name, fitted.score(**inputs.take(detector.takes, of=name)))
+
+
+def _finite(name: str, scores: FloatArray) -> FloatArray:
+    """Refuse scores that numbers too large or too small for float64 have come out of."""
+    if not np.isfinite(scores).all():
+        raise UndefinedMetricError(
+            f"{name} gives scores that are not finite",
+            expected="logits or features of usual size",
+            found=f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores",
+        )
+    return scores
 
 
 def ood_score(name: str, logits: FloatArray) -> FloatArray:

@@ -110,7 +110,8 @@ def count_option(value: int, name: str, *, at_least: int = 1) -> None:
 
 def fraction_option(value: float, name: str, *, one_allowed: bool = False) -> None:
     """Refuse an option that must lie strictly between 0 and 1, or be 1 where that is allowed."""
-    if not (0 < value < 1 or (one_allowed and value == 1)):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and (0 < value < 1 or (one_allowed and value == 1))):
         raise UsageError(
             f"{name} cannot be used",
             expected="a fraction above 0 and " + ("at most 1" if one_allowed else "below 1"),

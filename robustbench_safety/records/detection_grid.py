@@ -42,7 +42,7 @@ class DetectionGrid(Record):
     subset: Name | None = None
     prefix: str = Field(default="", pattern=r"^([a-z0-9_-]+_)?$")
     """Stands before every id: tells two grids of other in-distribution images apart."""
-    groups: dict[Part, dict[Part, Name]] = Field(min_length=1)
+    groups: dict[Part, Annotated[dict[Part, Name], Field(min_length=1)]] = Field(min_length=1)
     """Datasets by group, each with what it is called in ids."""
     detectors: tuple[GridDetector, ...] = Field(min_length=1)
     metrics: dict[Part, GridMetric] = Field(min_length=1)

@@ -23,7 +23,7 @@ class DetectorPass(Record):
     """Settings of a detector that shows the network other pixels than the dataset's: ODIN."""
 
     name: Literal["odin"]
-    temperature: float = Field(default=1000.0, gt=0, le=1e6)
+    temperature: float = Field(default=1000.0, ge=0.001, le=1e6)
     """Logits are divided by it; of the paper."""
     eps: PixelFraction = "0.0014"
     """Length of the step towards a surer answer; a share of the pixel range. Of the paper."""
@@ -31,7 +31,7 @@ class DetectorPass(Record):
     @property
     def condition_name(self) -> str:
         """The name that tells this pass from every other: it carries each setting."""
-        return f"{self.name}-t{self.temperature:g}-eps{self.eps.replace('/', '_')}"
+        return f"{self.name}-t{self.temperature:.15g}-eps{self.eps.replace('/', '_')}"
 
 
 class Cell(Record):

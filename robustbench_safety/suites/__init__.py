@@ -20,11 +20,17 @@ from robustbench_safety.suites.conditions import (
     explicit,
     tune_dataset,
 )
-from robustbench_safety.suites.detection import featured_conditions, fit_conditions, in_conditions
+from robustbench_safety.suites.detection import (
+    check_sides,
+    featured_conditions,
+    fit_conditions,
+    in_conditions,
+)
 from robustbench_safety.suites.of_dataset import suite_of
 
 __all__ = [
     "cell_conditions",
+    "check_sides",
     "clean_conditions",
     "clean_dataset",
     "featured_conditions",

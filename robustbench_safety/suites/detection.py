@@ -4,10 +4,54 @@ from __future__ import annotations
 
 from robustbench_safety.data import DataRoot, load_dataset
 from robustbench_safety.detectors import DETECTORS
+from robustbench_safety.errors import FileFormatError
 from robustbench_safety.records import Cell, Condition, Suite
 from robustbench_safety.suites.conditions import cell_conditions, clean_conditions
 
-__all__ = ["featured_conditions", "fit_conditions", "in_conditions"]
+__all__ = ["check_sides", "featured_conditions", "fit_conditions", "in_conditions"]
+
+#: Roles of images that a detector may be fitted on or set by.
+_OF_KNOWN_CLASSES = ("fit", "tune", "clean", "shift")
+
+
+def check_sides(cell: Cell, suite: Suite, data: DataRoot) -> None:
+    """Refuse a cell of anomaly detection whose sides are not two, or whose detector saw them before.
+
+    Raises:
+        FileFormatError: The in-distribution images are anomalies, shown in several conditions, or those that
+            should be told from them; or the detector would be fitted on images it is measured on.
+    """
+    if cell.in_distribution is None:
+        return
+    where = f"suite {suite.name}: cell {cell.id}"
+    if (n := len(in_conditions(cell, suite, data))) != 1:
+        raise FileFormatError(
+            f"{where}: in_distribution", expected="a dataset of one condition", found=str(n)
+        )
+    if load_dataset(cell.in_distribution, data=data).manifest.role == "ood":
+        raise FileFormatError(
+            f"{where}: in_distribution",
+            expected="images of known classes",
+            found=f"{cell.in_distribution}, ood",
+        )
+    if cell.dataset == cell.in_distribution and cell.attack is None:
+        raise FileFormatError(
+            f"{where}: dataset", expected=f"other images than {cell.in_distribution}", found="the same"
+        )
+    for field, name in (("fit", cell.fit), ("tune", None if cell.tune == "cross_fit" else cell.tune)):
+        if name is None:
+            continue
+        dataset = load_dataset(name, data=data)
+        if name in (cell.dataset, cell.in_distribution):
+            raise FileFormatError(
+                f"{where}: {field}", expected="other images than the cell is measured on", found=name
+            )
+        if dataset.manifest.role not in _OF_KNOWN_CLASSES or not clean_conditions(dataset):
+            raise FileFormatError(
+                f"{where}: {field}",
+                expected="clean images of known classes",
+                found=f"{name}, of role {dataset.manifest.role}",
+            )
 
 
 def in_conditions(cell: Cell, suite: Suite, data: DataRoot) -> tuple[Condition, ...]:
