@@ -13,6 +13,7 @@ from robustbench_safety.data.label_sets import CUES
 from robustbench_safety.detection_measures import DetectionMetric
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.files import digest_of
+from robustbench_safety.labels import load_class_map, load_subset
 from robustbench_safety.masking import warnings_by_condition, with_notes
 from robustbench_safety.measuring import Measuring, answered_conditions, why_not_shown
 from robustbench_safety.normalising import normalised_of
@@ -55,6 +56,7 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
     for cell in suite.cells:
         _check_metric(cell, data)
         check_sides(cell, suite, data)
+        _check_classes(cell, suite, data)
         for condition in (*fit_conditions(cell, data), *in_conditions(cell, suite, data)):
             needed.setdefault(condition, [])
         if (tuned_on := tune_dataset(cell, data)) is not None:
@@ -82,6 +84,19 @@ def _check_metric(cell: Cell, data: DataRoot) -> None:
             expected=f"a dataset with a class map and the group columns {' and '.join(CUES)}",
             found=f"{cell.dataset}, without {' and '.join(missing)}",
         )
+
+
+def _check_classes(cell: Cell, suite: Suite, data: DataRoot) -> None:
+    """Check that class subset and class map are there, and of the suite's label space."""
+    subset = load_subset(cell.subset, beside=data.beside) if cell.subset else None
+    class_map = load_class_map(cell.class_map, beside=data.beside) if cell.class_map else None
+    for field, found in (("subset", subset), ("class_map", class_map)):
+        if found is not None and found.label_space != suite.label_space:
+            raise FileFormatError(
+                f"suite {suite.name}: cell {cell.id}: {field} {found.name}",
+                expected=f"classes of {suite.label_space}",
+                found=f"classes of {found.label_space}",
+            )
 
 
 def score_predictions(

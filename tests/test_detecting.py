@@ -346,6 +346,12 @@ columns: [train, knn]
         ("{name: auroc}}", "{name: auroc, options: {tpr: 0.9}}}", "unknown option of auroc 'tpr'"),
         ("{blobs: blobs, rademacher: rademacher-noise}", "{}", "groups.noise"),
         ("temperature: 10,", "temperature: 0.0000001,", "temperature"),
+        ("in_distribution: digits\n", "in_distribution: digits\n    subset: nosuch\n", "nosuch"),
+        (
+            "in_distribution: digits\n",
+            "in_distribution: digits\n    subset: imagenet-a\n",
+            "classes of digits",
+        ),
     ],
 )
 def test_a_detector_that_cannot_work_is_refused_before_any_image(
