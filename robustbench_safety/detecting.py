@@ -27,7 +27,7 @@ _ROWS_TOGETHER = 4096
 
 
 class Detecting:
-    """Fits detectors while the conditions of a run are read, and scores images by them.
+    """Fits detectors on stored predictions, and scores images by them.
 
     Args:
         run: Whose predictions are read.

@@ -96,6 +96,7 @@ def test_every_pass_through_the_network_is_counted(norm: Norm, run_of: Callable[
 def test_the_settings_are_those_of_the_standard_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autoattack_library().AutoAttack, "_set_version", WHOLE)
     attacks = _attacks(honest(), attack(), 10, torch.device("cpu"), 7)
+    # A Callable has no __self__ for the checker; these are bound methods of the library's objects.
     ce, targeted, fab, square = (method.__self__ for method in attacks.values())  # type: ignore[attr-defined]
     assert (ce.loss, ce.n_iter, ce.n_restarts, ce.thr_decr) == ("ce", 100, 1, 0.75)
     assert (targeted.loss, targeted.n_iter, targeted.n_restarts) == ("dlr-targeted", 100, 1)
@@ -146,6 +147,7 @@ def test_nothing_is_printed_and_no_random_state_is_touched(
     network = Quantised(honest())
     images, labels = pictures(network, 4)
     torch.manual_seed(5)
+    # NumPy's stubs let the state be a dictionary too; this call gives the tuple.
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     attack_batch(network, images, labels, attack(eps="0.2"), sample_ids=IDS[:4], seed=0)
     assert torch.equal(torch.get_rng_state(), states[0])

@@ -145,5 +145,6 @@ def test_energies_of_shaped_features_are_the_same(peer: ModuleType, variant: str
     make: Callable[..., object] = peer.SCALE if variant == "scale" else peer.ASH
     chosen = {} if variant == "scale" else {"variant": variant.replace("_", "-")}
     detector = make(None, head, percentile=percentile / 100, **chosen)
+    # Only some of the library's detectors have this method, and their common type does not.
     theirs = detector.predict_feature_maps(maps(IMAGES)).numpy()  # type: ignore[attr-defined]
     np.testing.assert_allclose(ours(variant, fitted=False, percentile=percentile), theirs, rtol=1e-9)
