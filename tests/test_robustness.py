@@ -213,7 +213,7 @@ def test_a_set_without_a_line_passes_for_the_record_says_it() -> None:
 )
 def test_cells_of_other_images_or_classes_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(FileFormatError, match=rf"suite own: aggregate robustness: {message}"):
-        check_robustness(suite(**change), NOWHERE)  # type: ignore[arg-type]
+        check_robustness(suite(**change), NOWHERE)  # type: ignore[arg-type]  # mixed values
 
 
 def test_what_the_table_does_not_have_is_refused_with_near_names() -> None:
