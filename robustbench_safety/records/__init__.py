@@ -4,6 +4,13 @@ from robustbench_safety.records.accuracies import AccuracyShift, AccuracyTable
 from robustbench_safety.records.attack import Attack, Norm, pixel_fraction
 from robustbench_safety.records.base import Digest, Name, Record, RelativePath
 from robustbench_safety.records.baseline import Baseline, BaselineGap, BaselineMetric, BaselineTable
+from robustbench_safety.records.check import (
+    CheckedRecord,
+    CheckReport,
+    CheckTest,
+    ColumnCheck,
+    ConditionCheck,
+)
 from robustbench_safety.records.dataset import (
     Archive,
     ClassMap,
@@ -85,15 +92,20 @@ __all__ = [
     "BaselineTable",
     "BuiltinLayout",
     "Cell",
+    "CheckReport",
+    "CheckTest",
+    "CheckedRecord",
     "CheckpointInfo",
     "CifarPickleLayout",
     "ClassMap",
     "ClassNames",
     "ClassSubset",
     "ClipsLayout",
+    "ColumnCheck",
     "Columns",
     "Combine",
     "Condition",
+    "ConditionCheck",
     "ConditionGroup",
     "ConditionKind",
     "ConditionScore",
