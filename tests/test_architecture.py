@@ -71,7 +71,7 @@ ALLOWED_OUTSIDE = {
     "masking": set(),
     "scoring": set(),
     "suites": set(),
-    "reporting": {"numpy", "pyarrow", "pydantic", "jinja2", "matplotlib"},
+    "reporting": {"numpy", "pyarrow", "pydantic", "jinja2", "markupsafe", "matplotlib"},
     "demo": set(),
 }
 
