@@ -4,7 +4,10 @@ A value that does not exist is an ``UndefinedMetricError``, never 0 or NaN, and 
 never matters (but for ties in the ``_hendrycks`` functions, which keep the published sort).
 """
 
-from robustbench_safety.metrics.absolute_gap_intervals import ece_interval, mean_absolute_calibration_interval
+from robustbench_safety.metrics.absolute_gap_intervals import (
+    ece_interval,
+    mean_absolute_calibration_interval,
+)
 from robustbench_safety.metrics.accuracy import (
     RiskCoverageCurve,
     aurc,
@@ -60,7 +63,7 @@ from robustbench_safety.metrics.intervals import (
     wilson_interval,
 )
 from robustbench_safety.metrics.overlapping import mean_over_sets_interval
-from robustbench_safety.metrics.paired_detection import paired_auroc_difference
+from robustbench_safety.metrics.paired_detection import delong_test, paired_auroc_difference
 from robustbench_safety.metrics.proper_scores import (
     brier_score,
     cross_entropies,
@@ -80,7 +83,10 @@ from robustbench_safety.metrics.selective import (
     unknown_aurc,
     unknown_aurc_by_score,
 )
-from robustbench_safety.metrics.selective_intervals import accuracy_at_coverage_interval, selective_interval
+from robustbench_safety.metrics.selective_intervals import (
+    accuracy_at_coverage_interval,
+    selective_interval,
+)
 from robustbench_safety.metrics.shape import category_decisions, cue_accuracy, cue_hits, shape_bias
 from robustbench_safety.metrics.shift import (
     AccuracyBand,
@@ -91,6 +97,14 @@ from robustbench_safety.metrics.shift import (
     relative_robustness,
 )
 from robustbench_safety.metrics.shift_intervals import effective_robustness_interval
+from robustbench_safety.metrics.significance import (
+    PairedTest,
+    holm_adjusted,
+    intervals_test,
+    mcnemar_test,
+    paired_bootstrap_test,
+    sign_flip_test,
+)
 from robustbench_safety.metrics.temperature import (
     CrossFittedTemperatures,
     cross_fit_temperatures,
@@ -105,6 +119,7 @@ __all__ = [
     "CrossFittedTemperatures",
     "Interval",
     "PairedDifference",
+    "PairedTest",
     "ReliabilityBins",
     "RiskCoverageCurve",
     "WorstCorruption",
@@ -129,6 +144,7 @@ __all__ = [
     "cross_fit_temperatures",
     "cue_accuracy",
     "cue_hits",
+    "delong_test",
     "ece_interval",
     "effective_robustness",
     "effective_robustness_interval",
@@ -144,9 +160,12 @@ __all__ = [
     "fpr_at_tpr_hendrycks",
     "fpr_hendrycks_interval",
     "fpr_interval",
+    "holm_adjusted",
     "independent_difference",
+    "intervals_test",
     "maximum_calibration_error",
     "maximum_calibration_error_hendrycks",
+    "mcnemar_test",
     "mean_absolute_calibration_error",
     "mean_absolute_calibration_error_hendrycks",
     "mean_absolute_calibration_interval",
@@ -156,6 +175,7 @@ __all__ = [
     "mean_top5_distance",
     "negative_log_likelihood",
     "paired_auroc_difference",
+    "paired_bootstrap_test",
     "paired_difference",
     "prediction_rejection_ratio",
     "relative_mean_corruption_error",
@@ -169,6 +189,7 @@ __all__ = [
     "selective_interval",
     "set_error_rate",
     "shape_bias",
+    "sign_flip_test",
     "soft_f1_score",
     "soft_label_cross_entropy",
     "top5_distance",

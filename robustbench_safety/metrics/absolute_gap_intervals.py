@@ -18,7 +18,12 @@ from robustbench_safety.metrics.intervals import Interval, bootstrap_interval
 from robustbench_safety.metrics.ranking import mean_within_ties
 from robustbench_safety.metrics.reliability import Binning, bin_of_each
 
-__all__ = ["ece_interval", "mean_absolute_calibration_interval"]
+__all__ = [
+    "ece_interval",
+    "ece_values",
+    "mean_absolute_calibration_interval",
+    "mean_absolute_calibration_values",
+]
 
 
 def ece_interval(
@@ -129,16 +134,62 @@ def mean_absolute_calibration_interval(
         >>> 0.15 < interval.low < 0.2 < interval.high < 0.25
         True
     """
-    count_option(bin_size, "bin_size")
     conf, right = confidence_and_correct(confidence, correct, ndim=2 if np.ndim(confidence) == 2 else 1)
-    n = conf.shape[-1]
-    require_images(n, bin_size if last_bin == "counted" else 2 * bin_size)
-    starts = equal_count_starts(n, bin_size)
-    index = np.repeat(np.arange(len(starts)), np.diff(starts, append=n))
-    n_counted = len(starts) - (last_bin == "skipped")
+    index, n_counted = _equal_counts(conf.shape[-1], bin_size, last_bin)
     return _held_signs_interval(
         conf, right, lambda _: index, n_counted=n_counted, seed=seed, draws=draws, level=level
     )
+
+
+def ece_values(
+    confidence: FloatArray,
+    correct: FloatArray | NDArray[np.bool_],
+    *,
+    bins: int = 15,
+    binning: Binning = "equal_width",
+) -> FloatArray:
+    """Return what each image adds to the ECE, [N]: its gap with the sign of its bin. Their mean is the ECE.
+
+    Args and errors as for :func:`ece_interval`, of one condition.
+
+    Example:
+        >>> ece_values(np.array([0.9, 0.6]), np.array([1, 0]), bins=2).round(4).tolist()  # one bin, gap 0.25
+        [-0.1, 0.6]
+    """
+    count_option(bins, "bins")
+    conf, right = confidence_and_correct(confidence, correct)
+    return _signed_gaps(conf, right, lambda o: bin_of_each(o, bins=bins, binning=binning), bins)[0]
+
+
+def mean_absolute_calibration_values(
+    confidence: FloatArray,
+    correct: FloatArray | NDArray[np.bool_],
+    *,
+    bin_size: int = 100,
+    last_bin: LastBin = "counted",
+) -> FloatArray:
+    """Return what each image adds to the MAD calibration error, [N]. Their mean is the error.
+
+    Args and errors as for :func:`mean_absolute_calibration_interval`, of one condition.
+
+    Example:
+        >>> confidence, correct = np.array([0.5, 0.7, 0.8, 1.0]), np.array([0, 1, 1, 1])
+        >>> values = mean_absolute_calibration_values(confidence, correct, bin_size=2)
+        >>> [round(abs(value), 4) for value in values.tolist()]  # gaps 0.1 and -0.1: 0.5 -0.3 0.2 0
+        [0.5, 0.3, 0.2, 0.0]
+    """
+    conf, right = confidence_and_correct(confidence, correct)
+    index, n_counted = _equal_counts(len(conf), bin_size, last_bin)
+    return _signed_gaps(conf, right, lambda _: index, n_counted)[0]
+
+
+def _equal_counts(n: int, bin_size: int, last_bin: LastBin) -> tuple[IntArray, int]:
+    """Return the bin of each image in order of confidence, and how many bins count."""
+    count_option(bin_size, "bin_size")
+    require_images(n, bin_size if last_bin == "counted" else 2 * bin_size)
+    starts = equal_count_starts(n, bin_size)
+    index = np.repeat(np.arange(len(starts)), np.diff(starts, append=n))
+    return index, len(starts) - (last_bin == "skipped")
 
 
 def _held_signs_interval(

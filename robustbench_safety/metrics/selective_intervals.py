@@ -23,7 +23,14 @@ from robustbench_safety.metrics.ranking import mean_within_ties
 from robustbench_safety.metrics.reliability import soft_f1_score
 from robustbench_safety.metrics.selective import n_answered
 
-__all__ = ["SelectiveStatistic", "accuracy_at_coverage_interval", "aurc_values", "selective_interval"]
+__all__ = [
+    "SelectiveStatistic",
+    "accuracy_at_coverage_interval",
+    "accuracy_at_coverage_values",
+    "aurc_values",
+    "selective_interval",
+    "selective_values",
+]
 
 SelectiveStatistic = Literal[
     "aurc",
@@ -142,13 +149,36 @@ def accuracy_at_coverage_interval(
         True
     """
     fraction_option(coverage, "coverage", one_allowed=True)
-    values, n_conditions = _values_of_each(confidence, correct, partial(_accuracy_values, coverage=coverage))
+    values, n_conditions = _values_of_each(
+        confidence, correct, partial(accuracy_at_coverage_values, coverage=coverage)
+    )
     if values.min() == values.max():
         answered = n_answered(len(values), coverage)
         interval = constant_interval(float(values[0]), answered, smallest=0.0, level=level)
     else:
         interval = bootstrap_interval(values, seed=seed, draws=draws, level=level)
     return _named(interval, 0.0, n_conditions)
+
+
+def selective_values(
+    confidence: FloatArray, correct: FloatArray | NDArray[np.bool_], *, statistic: SelectiveStatistic
+) -> FloatArray:
+    """Return the value of each image, [N], whose mean the statistic is; see :func:`selective_interval`.
+
+    Args:
+        confidence: Confidence in the predicted class, fraction, [N].
+        correct: 1 where the prediction is right, else 0, [N].
+        statistic: Name of the metric.
+
+    Raises:
+        UndefinedMetricError: The input is empty or not finite, or the statistic is undefined on it.
+
+    Example:
+        >>> values = selective_values(np.array([0.9, 0.8]), np.array([1, 0]), statistic="aurc")
+        >>> values.tolist(), float(values.mean())  # risks 0 and 1/2
+        ([-0.25, 0.75], 0.25)
+    """
+    return _VALUES[statistic](*confidence_and_correct(confidence, correct))
 
 
 def _values_of_each(
@@ -239,7 +269,9 @@ def _rejection_values(confidence: FloatArray, correct: FloatArray) -> FloatArray
     return 2.0 * _error_detection_values(confidence, correct) - 1.0
 
 
-def _accuracy_values(confidence: FloatArray, correct: FloatArray, *, coverage: float) -> FloatArray:
+def accuracy_at_coverage_values(
+    confidence: FloatArray, correct: FloatArray, *, coverage: float
+) -> FloatArray:
     """Return the values of the accuracy of the answered images; tied ones at the threshold are so in part."""
     order = np.lexsort((correct, confidence))[::-1]
     falling, wrong = confidence[order], 1.0 - correct[order]

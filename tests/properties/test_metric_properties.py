@@ -526,6 +526,10 @@ INTERVALS: dict[str, Drawn] = {
         make=partial(metrics.ece_interval, binning="equal_mass", seed=3, draws=100), inputs=answers()
     ),
     "ece_interval": Drawn(make=partial(metrics.ece_interval, seed=3, draws=100), inputs=answers()),
+    "paired_bootstrap_test": Drawn(
+        make=lambda a, b: metrics.paired_bootstrap_test(a - b, seed=3, draws=100).interval,
+        inputs=values(columns=2),
+    ),
     "effective_robustness_interval": Drawn(
         make=lambda clean, shifted: metrics.effective_robustness_interval(
             clean,
@@ -543,6 +547,9 @@ INTERVALS: dict[str, Drawn] = {
 COUNT_INTERVALS = ("wilson_interval", "clopper_pearson_interval")
 
 CURVES: dict[str, Drawn] = {
+    "sign_flip_test": Drawn(
+        make=lambda a, b: metrics.sign_flip_test(a - b, seed=3, draws=100), inputs=values(columns=2)
+    ),
     "risk_coverage_curve": Drawn(make=metrics.risk_coverage_curve, inputs=answers()),
     "reliability_bins, equal mass": Drawn(
         make=partial(metrics.reliability_bins, binning="equal_mass"), inputs=answers()
@@ -584,12 +591,13 @@ CURVES: dict[str, Drawn] = {
     ),
 }
 
-#: Intervals of intervals; ``tests/metrics/test_differences.py`` holds them against the published table.
-DIFFERENCES = {"independent_difference"}
+#: Intervals of intervals; ``tests/metrics/test_differences.py`` holds them against the published table, and
+#: ``tests/metrics/test_significance.py`` the test against scipy.
+DIFFERENCES = {"independent_difference", "intervals_test"}
 
 #: Two arrays of each of two groups; ``tests/metrics/test_paired_detection.py`` shows that the order of the
 #: pairs does not matter, and what is refused.
-PAIRED_GROUPS = {"paired_auroc_difference"}
+PAIRED_GROUPS = {"paired_auroc_difference", "delong_test"}
 
 #: Takes ids; ``tests/metrics/test_temperature.py`` shows that the order does not matter.
 CROSS_FITTED = {"cross_fit_temperatures"}
@@ -597,8 +605,8 @@ CROSS_FITTED = {"cross_fit_temperatures"}
 #: Takes several arrays, each with ids; ``tests/metrics/test_overlapping.py`` shows the same of it.
 OF_SETS = {"mean_over_sets_interval"}
 
-#: Takes two numbers; ``tests/metrics/test_shift.py`` works it by hand.
-OF_NUMBERS = {"relative_robustness"}
+#: Take numbers; ``tests/metrics/test_shift.py`` and ``test_significance.py`` work them by hand.
+OF_NUMBERS = {"relative_robustness", "mcnemar_test", "holm_adjusted"}
 
 #: What comes after a comma says with which options a function is in a row once more.
 EVERYTHING = {
@@ -671,6 +679,7 @@ def test_what_comes_after_the_data_is_keyword_only() -> None:
     data |= {"clean", "shifted", "clean_accuracy", "shifted_accuracy", "shifted_accuracy_before", "line"}
     data |= {"value_a", "interval_a", "value_b", "interval_b"}
     data |= {"decided", "shape", "texture", "correct_clean", "correct_shifted"}
+    data |= {"differences", "n_newly_wrong", "n_newly_right", "p_values"}
     data |= {"scores_in_a", "scores_out_a", "scores_in_b", "scores_out_b"}
     for name in EVERYTHING:
         parameters = inspect.signature(getattr(metrics, name)).parameters.values()
@@ -737,6 +746,7 @@ def test_an_interval_is_ordered_within_its_range_and_blind_to_the_order(
         "paired_difference",
         "selective_interval, prediction_rejection_ratio",
         "effective_robustness_interval",
+        "paired_bootstrap_test",
     }
     lowest = -1 if name in below_zero else 0
     assert lowest - 1e-12 <= made.low <= made.high <= 1 + 1e-12
@@ -767,7 +777,7 @@ def test_an_interval_refuses_a_level_outside_the_open_interval(name: str) -> Non
     arguments: list[Any] = (
         [3, 10] if name in COUNT_INTERVALS else [np.linspace(0, 1, 200), np.repeat([0.0, 1.0], 100)]
     )
-    if name == "bootstrap_interval":
+    if name in ("bootstrap_interval", "paired_bootstrap_test"):
         arguments = arguments[:1]
     if name == "two_sample_bootstrap_interval":
         arguments = [metrics.aurc, *arguments]
