@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from robustbench_safety.cli.data_app import DataOption, data_app
+from robustbench_safety.cli.leaderboard_app import BaselineOption, LeaderboardOption, leaderboard_app
 from robustbench_safety.cli.models_app import models_app
 from robustbench_safety.errors import IncompleteError, RobustbenchSafetyError, UsageError
 
@@ -21,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderboard.", no_args_is_help=True)
 suites_app = typer.Typer(help="What can be measured.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(suites_app, name="suites")
@@ -31,11 +31,6 @@ app.add_typer(data_app, name="data")
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="Name of a suite or a dataset, or the path of a YAML file of either.")
 ]
-BaselineOption = Annotated[
-    list[Path] | None,
-    typer.Option("--baseline", help="YAML of a baseline, for the suite's of that name; may be given again."),
-]
-LeaderboardOption = Annotated[Path, typer.Option("--leaderboard", help="Folder of records and tables.")]
 
 
 @app.command()
@@ -146,33 +141,6 @@ def corrupt(
     from robustbench_safety.cli.options import data_root_of
 
     corrupt_image(image, out, names=name or [], variant=variant, seed=seed, data=data_root_of(data))
-
-
-@leaderboard_app.command("build")
-def leaderboard_build(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
-    """Write the tables from the records."""
-    from robustbench_safety.cli.commands import build_leaderboard
-
-    build_leaderboard(leaderboard)
-
-
-@leaderboard_app.command("verify")
-def leaderboard_verify(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
-    """Check the records, and that every table is what they make; exit code 1 when one is stale."""
-    from robustbench_safety.cli.commands import verify_leaderboard
-
-    raise typer.Exit(verify_leaderboard(leaderboard))
-
-
-@leaderboard_app.command("show")
-def leaderboard_show(
-    suite: Annotated[str | None, typer.Argument(help="One suite; all when left out.")] = None,
-    leaderboard: LeaderboardOption = Path("leaderboard"),
-) -> None:
-    """Show the table of each suite."""
-    from robustbench_safety.cli.commands import show_leaderboard
-
-    show_leaderboard(leaderboard, suite)
 
 
 @suites_app.command("list")
