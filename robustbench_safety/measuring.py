@@ -39,7 +39,7 @@ from robustbench_safety.suites import (
 )
 from robustbench_safety.temperatures import Temperatures
 
-__all__ = ["Measuring", "answered_conditions", "why_not_shown"]
+__all__ = ["Measuring", "answered_conditions", "detectors_in_columns", "scores_name", "why_not_shown"]
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class Measuring:
         self._run, self._suite, self._data = run, suite, data
         self._datasets: dict[str, Dataset] = {}
         self._tuned_on = {cell.id: tune_dataset(cell, data) for cell in suite.cells}
-        self._in_columns = _detectors_in_columns(suite)
+        self._in_columns = detectors_in_columns(suite)
         self._inside: dict[Condition, list[Scored]] = {}
         self._fitted_on: dict[Condition, list[Scored]] = {}
         self._answered = {one for cell in suite.cells for one in answered_conditions(cell, data)}
@@ -221,7 +221,7 @@ class Measuring:
         """Keep scores that columns rest on; those of all detectors would take the companion beyond 1 MB."""
         # Those of attacked images would take the place of the clean ones': they have the dataset's name too.
         if scored.detector in self._in_columns and predictions.header.condition.kind != "attack":
-            self.companion.add_scores(predictions, _scores_name(scored), scores)
+            self.companion.add_scores(predictions, scores_name(scored), scores)
 
     def _fail(self, condition: Condition, cells: Sequence[Cell], reason: str) -> None:
         for cell in (*cells, *self._behind.get(condition, ())):
@@ -317,13 +317,15 @@ class Measuring:
         return subset_columns(load_subset(subset, beside=self._data.beside), space)
 
 
-def _detectors_in_columns(suite: Suite) -> set[str]:
+def detectors_in_columns(suite: Suite) -> set[str]:
+    """Return the detectors whose scores a companion keeps."""
     ids = set(suite.columns)
     ids |= {name for aggregate in suite.aggregates if aggregate.id in ids for name in aggregate.of}
     return {cell.detector for cell in suite.cells if cell.detector and cell.id in ids}
 
 
-def _scores_name(scored: Scored) -> str:
+def scores_name(scored: Scored) -> str:
+    """Return the name under which a companion keeps OOD scores."""
     return scored.detector if scored.subset is None else f"{scored.detector}.{scored.subset}"
 
 

@@ -22,6 +22,7 @@ from robustbench_safety.records import (
     Baseline,
     Cell,
     Condition,
+    ModelSpec,
     Score,
     ScoreRecord,
     Suite,
@@ -44,7 +45,7 @@ from robustbench_safety.suites import (
     tune_dataset,
 )
 
-__all__ = ["needed_conditions", "score_predictions", "why_not_shown"]
+__all__ = ["needed_conditions", "score_predictions", "trained_on_tested", "why_not_shown"]
 
 #: Roles of data sets that say nothing once a model was trained on them.
 _UNSEEN = ("shift", "corruption", "sequence", "ood")
@@ -67,6 +68,13 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
         for condition in cell_conditions(cell, suite, data):
             needed.setdefault(condition, []).append(cell)
     return needed
+
+
+def trained_on_tested(suite: Suite, model: ModelSpec, data: DataRoot) -> tuple[str, ...]:
+    """Return the tested data sets that should be new to a model, and that it was trained on."""
+    tested = dict.fromkeys(cell.dataset for cell in suite.cells)
+    known = [name for name in tested if name in model.trained_on]
+    return tuple(name for name in known if load_dataset(name, data=data).manifest.role in _UNSEEN)
 
 
 def _check_metric(cell: Cell, data: DataRoot) -> None:
@@ -188,7 +196,7 @@ class _Scoring:
             accuracies={name: digest_of(table) for name, table in self._accuracies.items()},
             temperatures=self._measuring.temperatures(),
             attack_warnings=warnings,
-            trained_on_tested=self._trained_on_tested(),
+            trained_on_tested=trained_on_tested(suite, run.info.model, self._data),
             companion_digest=self.companion.digest(),
             curves=self._measuring.curves,
             environment=run.info.environment,
@@ -239,12 +247,6 @@ class _Scoring:
             return difference_of(cells, self._cells, scores, seed=seed, same_images=same)
         baseline = self._baselines[aggregate.baseline]
         return normalised_of(aggregate, cells, self._cells, baseline, seed=seed, same_images=same)
-
-    def _trained_on_tested(self) -> tuple[str, ...]:
-        """Return the tested data sets that should be new to the model, and that it was trained on."""
-        tested = dict.fromkeys(cell.dataset for cell in self._suite.cells)
-        known = [name for name in tested if name in self._run.info.model.trained_on]
-        return tuple(name for name in known if self._measuring.dataset(name).manifest.role in _UNSEEN)
 
     def _partial_because(self) -> list[str]:
         info = self._run.info
