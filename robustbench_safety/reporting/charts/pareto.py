@@ -1,0 +1,103 @@
+"""Pareto plot: two headline columns against each other, up and right better in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from markupsafe import Markup
+
+from robustbench_safety.reporting.charts.axes import Axis, axis_over
+from robustbench_safety.reporting.charts.scatter import field_marks, own_mark
+from robustbench_safety.reporting.charts.shapes import Cloud, Pareto, Point, Quantity, amount
+from robustbench_safety.reporting.charts.svg import figure, grid, path, text
+
+__all__ = ["front_of", "pareto_axes", "pareto_finding", "pareto_plot", "staircase"]
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 346.0, 14.0, 214.0
+_HEIGHT = 250.0
+
+
+@lru_cache(maxsize=64)
+def front_of(field: Cloud, x: Quantity, y: Quantity) -> tuple[Point, ...]:
+    """Return the rows that no other row is better than in both columns, best first along the x axis.
+
+    Of rows that are equal in both columns the first is taken: it stands for all of them.
+    """
+    x_sign = 1 if x.direction == "higher" else -1
+    y_sign = 1 if y.direction == "higher" else -1
+    front: list[Point] = []
+    for point in sorted(field.points, key=lambda one: (-x_sign * one.x, -y_sign * one.y, one.name)):
+        if not front or y_sign * point.y > y_sign * front[-1].y:
+            front.append(point)
+    return tuple(front)
+
+
+def pareto_axes(shape: Pareto, places: tuple[float, float, float, float]) -> tuple[Axis, Axis]:
+    """Return both axes, right and up better.
+
+    Args:
+        shape: What is drawn.
+        places: Left, right, top and bottom of the plot.
+    """
+    left, right, top, bottom = places
+    own = [shape.own] if shape.own is not None else []
+    x = axis_over(shape.x, [*shape.field.x_ends, *(one.x for one in own)], start=left, end=right)
+    y = axis_over(shape.y, [*shape.field.y_ends, *(one.y for one in own)], start=bottom, end=top)
+    return x, y
+
+
+def staircase(front: Sequence[Point], x: Axis, y: Axis) -> list[tuple[float, float]]:
+    """Return the corners of the line under which every row lies, from the right to the left [P, 2]."""
+    corners: list[tuple[float, float]] = []
+    for i, point in enumerate(front):
+        at = (x.at(point.x), y.at(point.y))
+        if i:
+            corners.append((at[0], corners[-1][1]))
+        corners.append(at)
+    return corners
+
+
+def pareto_finding(shape: Pareto) -> str:
+    """Return in words what the plot shows."""
+    front = front_of(shape.field, shape.x, shape.y)
+    rows = shape.field.points
+    n_all = sum(point.front for point in rows)
+    said = [
+        f"Of {len(rows)} ranked rows {len(front)} lie on the front of these two columns, and {n_all} on that "
+        "of all headline columns."
+    ]
+    if shape.own is not None:
+        x, y = amount(shape.own.x, shape.x.unit), amount(shape.own.y, shape.y.unit)
+        where = "on" if any((one.x, one.y) == (shape.own.x, shape.own.y) for one in front) else "not on"
+        said.append(
+            f"This row has {shape.x.title} {x} and {shape.y.title} {y}: {where} the front of these two."
+        )
+    return " ".join(said)
+
+
+def pareto_plot(prefix: str, shape: Pareto) -> Markup:
+    """Return the plot with the front of its two columns as a line.
+
+    Args:
+        prefix: Stands before every id.
+        shape: One row at least.
+    """
+    x, y = pareto_axes(shape, (_LEFT, _RIGHT, _TOP, _BOTTOM))
+    body = grid(
+        x, y, x_title=shape.x.heading, y_title=shape.y.heading, x_unit=shape.x.unit, y_unit=shape.y.unit
+    )
+    front = front_of(shape.field, shape.x, shape.y)
+    if front:
+        body.append(path(staircase(front, x, y), "c-stairs"))
+    body.append(field_marks(shape.field, x, y, shape.x, shape.y))
+    if shape.own is not None:
+        body += own_mark(shape.own, x, y)
+    body.append(text(_RIGHT, _TOP - 3, "better ↗", "c-label", anchor="end"))
+    return figure(
+        prefix,
+        title=f"{shape.x.title} against {shape.y.title}",
+        finding=pareto_finding(shape),
+        height=_HEIGHT,
+        body=body,
+    )
