@@ -1,0 +1,63 @@
+"""A report as GitHub annotations: workflow commands, one a line of the log."""
+
+from __future__ import annotations
+
+from robustbench_safety.records import CheckReport
+from robustbench_safety.reporting.gate.output.words import column_sentence, one_line, verdict
+
+__all__ = ["annotations_of"]
+
+#: Characters of a note.
+_LONGEST_NOTE = 1000
+
+
+def annotations_of(report: CheckReport) -> str:
+    """Return workflow commands: an error for each failed column, a notice for each note, and the verdict.
+
+    Source:
+        GitHub's documentation of workflow commands; escaped as its own toolkit does (``escapeData`` and
+        ``escapeProperty`` of @actions/core).
+    """
+    lines = [
+        _command(
+            "error",
+            f"rbs check: {column.column} got worse",
+            column_sentence(column, fail_on_any=report.fail_on_any),
+        )
+        for column in report.columns
+        if column.failed
+    ]
+    lines += [
+        _command(
+            "notice",
+            f"rbs check: {column.column} is not gated",
+            column_sentence(column, fail_on_any=report.fail_on_any),
+        )
+        for column in report.columns
+        if not column.gated
+    ]
+    lines += [
+        _command("notice", "rbs check: note", one_line(note, longest=_LONGEST_NOTE)) for note in report.notes
+    ]
+    names = f"{one_line(report.candidate.name)} against {one_line(report.baseline.name)}"
+    lines.append(
+        _command(
+            "error" if report.failed else "notice",
+            f"rbs check: {'failed' if report.failed else 'passed'}",
+            f"{names} on {report.suite.name}: {verdict(report)}",
+        )
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _command(kind: str, title: str, message: str) -> str:
+    return f"::{kind} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """Escape a message; the percent sign first, for the others become one."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

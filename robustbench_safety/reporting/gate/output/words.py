@@ -1,0 +1,128 @@
+"""The words that every form of a report shares: values, drops, tests, the verdict."""
+
+from __future__ import annotations
+
+from robustbench_safety.records import CheckReport, ColumnCheck, ConditionCheck
+
+__all__ = [
+    "TEST_NAMES",
+    "column_sentence",
+    "condition_unit",
+    "drop_text",
+    "gated_columns",
+    "interval_text",
+    "one_line",
+    "p_text",
+    "value_text",
+    "verdict",
+]
+
+#: How each test is called in a sentence.
+TEST_NAMES = {
+    "mcnemar": "McNemar's test",
+    "sign-flip": "sign-flip test",
+    "delong": "DeLong's test",
+    "paired-bootstrap": "paired bootstrap",
+    "intervals": "the two intervals alone",
+}
+#: Characters of a name or sample id that are shown; a file that somebody handed in may have millions.
+_LONGEST = 200
+
+
+def one_line(text: str, *, longest: int = _LONGEST) -> str:
+    r"""Return text on one line: whatever is no printable character is a space.
+
+    Args:
+        text: Anything.
+        longest: Characters kept.
+
+    Example:
+        >>> one_line("a name\r\nand\x1b[31m more")
+        'a name and [31m more'
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
+def value_text(value: float | None, unit: str) -> str:
+    """Return a value as tables show it: percent with two digits, other units with four."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if unit == "fraction" else f"{value:.4f}"
+
+
+def drop_text(drop: float | None, unit: str) -> str:
+    """Return a drop with its sign: above 0 the candidate is worse."""
+    if drop is None:
+        return "–"
+    return f"{100 * drop:+.2f} points" if unit == "fraction" else f"{drop:+.4f}"
+
+
+def interval_text(column: ColumnCheck) -> str:
+    """Return the interval of a drop, "" where there is none."""
+    if column.interval is None:
+        return ""
+    low, high = column.interval.low, column.interval.high
+    if column.unit == "fraction":
+        return f"{100 * low:+.2f} to {100 * high:+.2f}"
+    return f"{low:+.4f} to {high:+.4f}"
+
+
+def p_text(p_value: float | None) -> str:
+    """Return a p-value with its sign."""
+    if p_value is None:
+        return "–"
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def gated_columns(report: CheckReport) -> list[ColumnCheck]:
+    """Return the columns that can fail."""
+    return [column for column in report.columns if column.gated]
+
+
+def verdict(report: CheckReport) -> str:
+    """Return in one sentence whether the check failed, and by which columns."""
+    gated = gated_columns(report)
+    failed = [column.column for column in gated if column.failed]
+    columns = "column" if len(gated) == 1 else "columns"
+    if failed:
+        return f"{len(failed)} of {len(gated)} gated {columns} got worse: {', '.join(failed)}"
+    how = "" if report.fail_on_any else ", or not beyond chance"
+    return f"none of {len(gated)} gated {columns} got worse by more than its tolerance{how}"
+
+
+def column_sentence(column: ColumnCheck, *, fail_on_any: bool) -> str:
+    """Return what was found of one column, with numbers."""
+    if column.drop is None:
+        parts = [f"{column.column} has no drop"]
+    else:
+        way = "worse" if column.drop > 0 else "better" if column.drop < 0 else "the same"
+        by = f" by {drop_text(abs(column.drop), column.unit)[1:]}" if column.drop else ""
+        within = ""
+        if column.interval is not None:
+            within = f" ({100 * column.interval.level:.3g} % interval {interval_text(column)})"
+        parts = [f"{column.column} is {way}{by}{within}"]
+    parts += [
+        f"{value_text(value, column.unit)} with the {which}"
+        for which, value in (("baseline", column.baseline), ("candidate", column.candidate))
+        if value is not None
+    ]
+    if not column.gated:
+        parts.append("not gated")
+    else:
+        parts.append(f"tolerance {drop_text(column.tolerance, column.unit)[1:]}")
+        if fail_on_any:
+            parts.append("any drop above it fails")
+        if column.test is not None:
+            units = "units" if column.paired else "units, not paired"
+            tested = f"{TEST_NAMES[column.test]} over {column.n:,} {units}"
+            parts.append(f"{tested}: {p_text(column.adjusted_p_value)} after Holm")
+    if column.reason:
+        parts.append(one_line(column.reason, longest=500))
+    return "; ".join(parts)
+
+
+def condition_unit(report: CheckReport, condition: ConditionCheck) -> str:
+    """Return the unit of a condition's values: its cell's where that is a column, else the usual one."""
+    units = {column.column: column.unit for column in report.columns}
+    return units.get(condition.cell, "fraction")

@@ -1,0 +1,100 @@
+"""Tests of a report as a comment: what is in it, and that no text in it is more than text."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from robustbench_safety.reporting.gate.output import markdown_of
+from robustbench_safety.reporting.gate.output.markdown import COMMENT_MARK, code, escaped
+from tests.reporting.gate.reports import HOSTILE, hostile_report, report
+
+#: Of our own.
+TAGS = {"details", "/details", "summary", "/summary", "sub", "/sub"}
+
+
+def without_code(text: str) -> str:
+    """Return Markdown without its code spans, found as CommonMark finds them: fences of equal length."""
+    return re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "", text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_brings_markup_links_or_mentions(text: str) -> None:
+    body = markdown_of(hostile_report(text))
+    lines = body.splitlines()
+    assert lines[0] == COMMENT_MARK
+    outside = "\n".join(without_code(line) for line in lines[1:])
+    assert "`" not in outside
+    assert set(re.findall(r"<([^>]*)>", outside)) <= TAGS
+    # References and their numbers aside, as GitHub sees the text once they are resolved.
+    seen = html.unescape(outside)
+    assert not re.search(r"@\w|#\d|(?i:gh-)\d|://|www\.", seen)
+    assert not re.search(r"[\[\]]", re.sub(r"&#\d+;", "", outside))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_every_row_of_a_table_has_the_cells_of_its_head(text: str) -> None:
+    body = markdown_of(hostile_report(text))
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    counts = [line.count("|") for line in rows]
+    assert counts == [10] * 7 + [8] * 4
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_line_begins_with_what_a_text_has_put_there(text: str) -> None:
+    # Of the ordinary report line for line the same beginnings: neither headings, lists nor lines are added.
+    def beginnings(body: str) -> list[str]:
+        return [re.match(r"<[^>]*>|[|#<*-]*", line)[0] for line in body.splitlines()]  # type: ignore[index]
+
+    assert beginnings(markdown_of(hostile_report(text))) == beginnings(markdown_of(report()))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_is_shown_is_the_text_itself(text: str) -> None:
+    shown = html.unescape(escaped(text)).replace("\u200b", "")
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    assert shown == (words if len(words) <= 200 else f"{words[:197]}...")
+
+
+def test_the_comment_says_verdict_numbers_conditions_and_notes() -> None:
+    body = markdown_of(report())
+    assert "### rbs check: failed" in body
+    assert "**1 of 4 gated columns got worse: corruptions**" in body
+    assert "Candidate **ResNet-32** (verified, `aaaaaaaa`) against baseline **ResNet-20** (partial" in body
+    row = next(line for line in body.splitlines() if "| corruptions |" in line)
+    assert row == (
+        "| **worse** | corruptions | 12.00 % | 14.05 % | +2.05 points | +1.70 to +2.40 | 0.50 points | "
+        "sign-flip test, n = 10,000 | p &lt; 0.001 |"
+    )
+    assert "| ok | nll | 0.5000 | 0.4800 | -0.0200 | – | 0.0050 |" in body
+    assert "| not gated | anomaly | – | – | – | – | – | – | – |" in body
+    assert "the two intervals alone, not paired" in body
+    assert "- calibration: predictions on CIFAR-10-C are not at hand" in body
+    assert "<details><summary>Worst conditions</summary>\n\n| condition |" in body
+    assert "- cifar-10-c/corruption/gaussian&#95;noise-5: `00017`, `00042`" in body
+    assert "- other batch sizes: 512 and 1000" in body
+    assert "rejected at 0.05 after Holm" in body
+
+
+def test_a_check_that_passed_says_so_and_how_it_was_decided() -> None:
+    body = markdown_of(report(failed=False, fail_on_any=True))
+    assert "### rbs check: passed" in body
+    assert "**none of 4 gated columns got worse by more than its tolerance**" in body
+    assert "A column fails when its drop is above its tolerance.</sub>" not in body
+    assert "A column fails when its drop is above its tolerance. Drops are" in body
+
+
+def test_a_comment_is_never_longer_than_github_takes() -> None:
+    whole = report(text="|" * 300)
+    many = whole.model_copy(update={"notes": tuple("@" * 1000 for _ in range(500))})
+    body = markdown_of(many)
+    assert len(body) < 65_536
+    assert "This comment was cut" in body
+
+
+@pytest.mark.parametrize("text", ["`", "``", "a`b", "`a", "a``b`", "", " "])
+def test_a_code_span_ends_where_it_should(text: str) -> None:
+    span = code(text)
+    assert without_code(f"x {span} y") == "x  y"
