@@ -21,7 +21,11 @@ from robustbench_safety.metrics import (
     clopper_pearson_interval,
     selective_interval,
 )
-from robustbench_safety.metrics.selective_intervals import _VALUES, SelectiveStatistic, _accuracy_values
+from robustbench_safety.metrics.selective_intervals import (
+    _VALUES,
+    SelectiveStatistic,
+    accuracy_at_coverage_values,
+)
 
 Floats = NDArray[np.float64]
 STATISTICS: tuple[SelectiveStatistic, ...] = get_args(SelectiveStatistic)
@@ -176,7 +180,7 @@ def test_the_value_of_each_image_is_what_it_adds_to_the_accuracy_of_the_answered
     # 4^(2/3), cut to 2) two of four are wrong, 1/2. Risk 1/4 at share 1/2: an answered image moves it by its
     # error less 1/2, all by -(1/4 - 1/4). So (1/4 + 1/2, 1/4 - 1/2, 1/4, 1/4) / (1/2), taken from 1.
     confidence, correct = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.0, 1.0, 0.0, 1.0])
-    found = _accuracy_values(confidence, correct, coverage=0.5)
+    found = accuracy_at_coverage_values(confidence, correct, coverage=0.5)
     assert found == pytest.approx([-0.5, 1.5, 0.5, 0.5], abs=1e-15)
 
 
@@ -185,7 +189,7 @@ def test_the_value_of_each_image_is_what_it_adds_to_the_accuracy_of_the_answered
 def test_the_values_average_to_the_accuracy_ties_included(coverage: float, digits: int) -> None:
     confidence, correct = _answers(np.random.default_rng(3), 301)
     confidence = confidence.round(digits)
-    values = _accuracy_values(confidence, correct, coverage=coverage)
+    values = accuracy_at_coverage_values(confidence, correct, coverage=coverage)
     expected = metrics.accuracy_at_coverage(confidence, correct, coverage=coverage)
     assert values.mean() == pytest.approx(expected, abs=1e-12)
 
