@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "robustbench_safety"
 #: From the ground up; a module may import from its own layer and from those before it.
 LAYERS = (
     ("errors", "records"),
-    ("files", "accuracies", "baselines", "labels", "streams"),
+    ("files", "accuracies", "augmentations", "baselines", "labels", "streams"),
     ("data", "corruptions"),
     ("models",),
     ("attacks", "detector_passes"),
@@ -53,6 +53,7 @@ ALLOWED_OUTSIDE = {
     "records": {"pydantic"},
     "files": {"pydantic", "yaml"},
     "accuracies": set(),
+    "augmentations": set(),
     "baselines": set(),
     "labels": {"numpy"},
     "streams": {"numpy"},

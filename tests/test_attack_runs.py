@@ -26,6 +26,7 @@ from robustbench_safety.reporting.tables import NOTE_MARK, markdown_table
 from robustbench_safety.startup import CHECKED
 from tests.attacks.networks import Quantised, short_autoattack
 from tests.golden import tiny
+from tests.reporting.boards import board
 
 LIMIT, IMAGES = 40, 12
 PGD = {"name": "pgd", "norm": "linf", "eps": "16/255", "steps": 4, "step": "8/255"}
@@ -253,7 +254,7 @@ def test_warnings_of_masked_gradients_reach_record_table_and_terminal(
     }  # fmt: skip
     again = rescore(found.run_folder, suite=suite).record
     assert digest_of(again.digested_fields()) == digest_of(record.digested_fields())
-    table = markdown_table([record])
+    table = markdown_table(board(record))
     assert table.count(NOTE_MARK) == 4, "a mark on both values, and a line for each"
     assert "signs of gradient masking" in table
     _report(found, tmp_path / "leaderboard")

@@ -12,8 +12,8 @@ import pytest
 from robustbench_safety.aggregating import Measured, difference_of
 from robustbench_safety.files import read_json
 from robustbench_safety.records import Aggregate, Cell, Curves, Score, ScoreRecord
-from robustbench_safety.reporting.tables import ordered
 from robustbench_safety.suites import load_suite
+from tests.reporting.boards import board
 
 pytestmark = pytest.mark.realdata
 
@@ -78,7 +78,7 @@ def positions(table: dict[Key, dict[str, str]], template: ScoreRecord) -> dict[K
         for i, (key, row) in enumerate(table.items())
     ]
     keys = list(table)
-    return {keys[int(record.slug)]: rank for rank, record in enumerate(ordered(records))}
+    return {keys[int(row.record.slug)]: rank for rank, row in enumerate(board(*records).rows)}
 
 
 def tied(table: dict[Key, dict[str, str]]) -> dict[Key, range]:

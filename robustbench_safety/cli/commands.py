@@ -14,12 +14,9 @@ from robustbench_safety.evaluation import Evaluation, rescore, score
 from robustbench_safety.files import read_json, write_yaml
 from robustbench_safety.records import Precision, ScoreRecord
 from robustbench_safety.reporting.baselines import measured_baselines
-from robustbench_safety.reporting.leaderboard import (
-    build_tables,
-    read_records,
-    stale_tables,
-    write_record,
-)
+from robustbench_safety.reporting.filing import write_record
+from robustbench_safety.reporting.leaderboard import build_tables, stale_tables
+from robustbench_safety.reporting.rows import boards
 from robustbench_safety.stated import TOLERANCE, StatedDifference
 from robustbench_safety.suites import load_suite
 
@@ -162,31 +159,24 @@ def build_leaderboard(leaderboard: Path) -> None:
 
 def verify_leaderboard(leaderboard: Path) -> int:
     """Return 0 when every record and table is sound, 1 when a table is stale."""
-    n_records = len(read_records(leaderboard))
-    stale = stale_tables(leaderboard)
+    read = boards(leaderboard)
+    stale = stale_tables(leaderboard, read=read)
     for path in stale:
         screen().print(f"stale: {path}; run `rbs leaderboard build`", markup=False, soft_wrap=True)
     if not stale:
+        n_records = sum(len(board.rows) for board in read)
         screen().print(f"{n_records} records, tables up to date")
     return 1 if stale else 0
 
 
 def show_leaderboard(leaderboard: Path, suite: str | None) -> None:
     """Print the table of one suite, or of all."""
-    by_suite: dict[str, list[ScoreRecord]] = {}
-    for record in read_records(leaderboard):
-        by_suite.setdefault(record.suite.name, []).append(record)
+    by_suite = {board.suite.name: board for board in boards(leaderboard)}
     if suite is not None and suite not in by_suite:
         raise UnknownNameError.among(f"suite on {leaderboard}:", suite, by_suite)
-    for name, records in sorted(by_suite.items()):
+    for name, board in by_suite.items():
         if suite in (None, name):
-            show_suite_table(_newest(records))
-
-
-def _newest(records: Sequence[ScoreRecord]) -> list[ScoreRecord]:
-    """Return the records of the newest version of a suite: rows of different digests are not comparable."""
-    newest = max((record.suite.version, record.suite.digest) for record in records)
-    return [record for record in records if (record.suite.version, record.suite.digest) == newest]
+            show_suite_table(board)
 
 
 def _say_places(places: dict[str, Path]) -> None:

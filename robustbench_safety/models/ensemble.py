@@ -131,6 +131,7 @@ def build(asked: Asked) -> Built:
         combine=combine,
         outputs="probabilities" if combine == "probabilities" else "logits",
         trained_on=tuple(sorted({data for member in members for data in member.spec.trained_on})),
+        augmentations=tuple(sorted({name for member in members for name in member.spec.augmentations})),
     )
 
 

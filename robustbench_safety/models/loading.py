@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robustbench_safety.augmentations import check_augmentations
 from robustbench_safety.errors import CheckpointError, ModelError, UsageError
 from robustbench_safety.files import file_digest, read_yaml
 from robustbench_safety.labels import load_label_space
@@ -99,6 +100,7 @@ def ask(
     path = Path(model)
     is_file = names_a_model_file(model)
     file = read_yaml(path, ModelFile) if is_file else ModelFile(model=str(model))
+    check_augmentations(file.augmentations, fix=f"correct augmentations in {path}")
     trail = _trail(path if is_file else None, inside)
     family, _, architecture = file.model.partition(":")
     where = f"{path}: model" if is_file else "model"
@@ -245,6 +247,7 @@ def _ready(built: Built, asked: Asked, info: CheckpointInfo | None) -> Model:
         trusted=_trusted(built, info),
         training_data=file.training_data or built.training_data,
         trained_on=file.trained_on or built.trained_on,
+        augmentations=file.augmentations or built.augmentations,
     )
     return Model(
         spec=spec,

@@ -78,6 +78,7 @@ class Built:
     """Name of the label space it speaks; None where only the user can know."""
     training_data: str | None = None
     trained_on: tuple[str, ...] = ()
+    augmentations: tuple[str, ...] = ()
     published_accuracy: Mapping[str, float] = field(default_factory=dict)
     """Top-1 by data set, where the weights are the family's own and their authors state it."""
     code_digest: str | None = None

@@ -50,6 +50,7 @@ def complete(model: Model, asked: Asked, *, checkpoint: str | None) -> ModelFile
             "combine": spec.combine,
             "training_data": spec.training_data,
             "trained_on": spec.trained_on,
+            "augmentations": spec.augmentations,
             "published_accuracy": dict(model.published_accuracy),
         }
     )

@@ -63,6 +63,13 @@ from robustbench_safety.records.prediction import (
     PredictionsHeader,
     RunInfo,
 )
+from robustbench_safety.records.reported import (
+    Certainty,
+    KnownAttack,
+    ReportedModel,
+    ReportedNumber,
+    ReportedTable,
+)
 from robustbench_safety.records.score import (
     ConditionScore,
     Curves,
@@ -92,6 +99,7 @@ __all__ = [
     "BaselineTable",
     "BuiltinLayout",
     "Cell",
+    "Certainty",
     "CheckReport",
     "CheckTest",
     "CheckedRecord",
@@ -122,6 +130,7 @@ __all__ = [
     "IdxLayout",
     "ImageFolderLayout",
     "ImageListLayout",
+    "KnownAttack",
     "LabelFormat",
     "LabelSpace",
     "LargeEps",
@@ -142,6 +151,9 @@ __all__ = [
     "Record",
     "RelabelledLayout",
     "RelativePath",
+    "ReportedModel",
+    "ReportedNumber",
+    "ReportedTable",
     "RunInfo",
     "Score",
     "ScoreInterval",

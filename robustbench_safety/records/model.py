@@ -128,6 +128,9 @@ class ModelFile(Record):
     trained_on: tuple[Name, ...] = ()
     """Names of the data sets that it was trained on, as `rbs data list` spells them: a row that was trained
     on a shift it is tested on is marked."""
+    augmentations: tuple[Name, ...] = ()
+    """What was done to its training images, by the names of ``docs/models.md``: a row trained with
+    corruptions that it is tested on is marked."""
     published_accuracy: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     """By data set, over all its classes, as its authors state it: the difference is shown after scoring."""
     name: str | None = None
@@ -198,6 +201,7 @@ class ModelSpec(Record):
     """What the user had to let run for this model to be loaded."""
     training_data: str | None = None
     trained_on: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
+    augmentations: tuple[Name, ...] = Field(default=(), exclude_if=is_empty)
 
     @property
     def name(self) -> str:

@@ -5,72 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
 
-from robustbench_safety.files import digest_of
 from robustbench_safety.records import Score, ScoreRecord
+from robustbench_safety.reporting.columns import Column
+from robustbench_safety.reporting.reported import ReportedRow, ReportedScore
+from robustbench_safety.reporting.rows import Board, Row
 
 __all__ = [
+    "FRONT_MARK",
     "NOTE_MARK",
-    "column_titles",
+    "RECALLED_MARK",
     "csv_table",
     "markdown_table",
+    "not_a_formula",
     "notes_shown",
-    "ordered",
+    "number",
+    "reported_source",
     "row_name",
     "shown",
     "shown_interval",
+    "shown_reported",
 ]
 
 #: Stands after a value that has a note.
 NOTE_MARK = "†"
-_ARROWS = {"lower": "↓", "higher": "↑"}
-
-
-def ordered(records: Sequence[ScoreRecord]) -> list[ScoreRecord]:
-    """Return the rows as a table shows them.
-
-    Verified, complete rows of the newest version of the suite first, best first by the first column; the
-    others after them, by kind and name. A superseded record is not shown.
-    """
-    gone = {record.supersedes for record in records if record.supersedes}
-    kept = [record for record in records if digest_of(record.digested_fields()) not in gone]
-    newest = max((record.suite.version, record.suite.digest) for record in kept) if kept else (0, "")
-
-    def key(record: ScoreRecord) -> tuple[bool, bool, str, bool, float, str, str]:
-        score = record.scores[record.columns[0]]
-        value = score.value if score.value is not None else 0.0
-        return (
-            (record.suite.version, record.suite.digest) != newest,
-            record.kind != "verified",
-            record.kind,
-            score.value is None,
-            value if score.direction == "lower" else -value,
-            record.display_name,
-            record.slug,
-        )
-
-    return sorted(kept, key=key)
+#: Stands after a paper's number that nobody has read in its source.
+RECALLED_MARK = "‡"
+#: Stands before a row of the Pareto front.
+FRONT_MARK = "◆"
 
 
 def row_name(record: ScoreRecord) -> str:
     """Return what a row is called: with the shifts that the model was trained on and is tested on."""
     seen = record.trained_on_tested
     return record.display_name + (f" (trained on {', '.join(seen)})" if seen else "")
-
-
-def column_titles(records: Sequence[ScoreRecord]) -> list[tuple[str, str]]:
-    """Return (id, title) of every column shown: those beside first, then the suite's own.
-
-    Several versions of a suite may stand in one table, so a column is any that a row has.
-    """
-    titles: dict[str, str] = {}
-    for record in records:
-        for name in (*record.beside, *record.columns):
-            score = record.scores[name]
-            unit = {"fraction": " %", "nats": " (nats)", "score": ""}[score.unit]
-            titles.setdefault(name, f"{name.replace('_', ' ')}{unit} {_ARROWS[score.direction]}")
-    return list(titles.items())
 
 
 def shown(score: Score) -> str:
@@ -81,89 +49,173 @@ def shown(score: Score) -> str:
     if score.value is None:
         return "–"
     mark = NOTE_MARK if score.note else ""
-    return _number(score.value, score) + mark + (f" {score.worst}" if score.worst else "")
-
-
-def notes_shown(records: Sequence[ScoreRecord]) -> list[str]:
-    """Return what a reader of the marked values must know, a line a column."""
-    titles = dict(column_titles(records))
-    notes = {
-        (name, record.scores[name].note): None
-        for record in records
-        for name in titles
-        if name in record.scores and record.scores[name].note
-    }
-    return [f"{NOTE_MARK} {name.replace('_', ' ')}: {note}" for name, note in notes]
+    return number(score.value, score.unit) + mark + (f" {score.worst}" if score.worst else "")
 
 
 def shown_interval(score: Score) -> str:
     """Return the interval as tables show it, "" where there is none."""
     if score.interval is None:
         return ""
-    return f"{_number(score.interval.low, score)} – {_number(score.interval.high, score)}"
+    return f"{number(score.interval.low, score.unit)} – {number(score.interval.high, score.unit)}"
 
 
-def _number(value: float, score: Score) -> str:
-    return f"{100 * value:.2f}" if score.unit == "fraction" else f"{value:.4f}"
+def shown_reported(score: ReportedScore) -> str:
+    """Return a paper's number as it is printed, marked where nobody has read it there."""
+    return f"{score.value:g}" + (RECALLED_MARK if score.certainty == "recalled" else "")
 
 
-def csv_table(records: Sequence[ScoreRecord]) -> str:
-    """Return the table as CSV: a row a record; value, low and high of each column."""
-    rows = ordered(records)
-    columns = column_titles(rows)
+def number(value: float, unit: str) -> str:
+    """Return a value in the units of the tables: percent with two digits, others with four."""
+    return f"{100 * value:.2f}" if unit == "fraction" else f"{value:.4f}"
+
+
+def notes_shown(board: Board) -> list[str]:
+    """Return what a reader of marked values and rows must know, a line each."""
+    lines = {
+        f"{NOTE_MARK} {column.title}: {score.note}": None
+        for row in board.rows
+        for column in board.columns
+        if (score := row.record.scores.get(column.id)) is not None and score.note
+    }
+    return list(lines)
+
+
+def reported_source(row: ReportedRow) -> str:
+    """Return where a paper's row comes from, and which of its numbers nobody has read there."""
+    recalled = [name for name, score in row.scores.items() if score.certainty == "recalled"]
+    others = dict.fromkeys(score.source for score in row.scores.values() if score.source != row.source)
+    parts = [row.source, *others]
+    if recalled:
+        parts.append(f"recalled, not verified: {', '.join(recalled)}")
+    return "; ".join([*parts, *([row.note] if row.note else [])])
+
+
+def csv_table(board: Board) -> str:
+    """Return the table as CSV: a row a record.
+
+    Of each column the value, the ends of its interval and, for headline columns, the best and the worst rank
+    that the row may have; ``<column>_best_known`` where another attack is known to have reached further.
+    """
+    known = {name for row in board.rows for name in row.best_known}
+    head = [
+        "name", "model", "trained_on", "kind", "suite_version", "suite_digest", "record_digest",
+        "pareto_front", "flags", "source",
+    ]  # fmt: skip
+    for column in board.columns:
+        head += [column.id, f"{column.id}_low", f"{column.id}_high"]
+        head += [f"{column.id}_best_rank", f"{column.id}_worst_rank"] if column.headline else []
+        head += [f"{column.id}_best_known"] if column.id in known else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["name", "model", "trained_on", "kind", "suite_version", "suite_digest", "record_digest"]
-    writer.writerow([*head, *(f"{name}{part}" for name, _ in columns for part in ("", "_low", "_high"))])
-    for record in rows:
-        cells: list[str] = []
-        for name, _ in columns:
-            score = record.scores.get(name)
-            interval = score.interval if score else None
-            cells.append(_number(score.value, score) if score and score.value is not None else "")
-            ends = (interval.low, interval.high) if interval else (None, None)
-            cells += [_number(end, score) if score and end is not None else "" for end in ends]
-        digest = digest_of(record.digested_fields())
-        writer.writerow([
-            _not_a_formula(record.display_name), _not_a_formula(record.model.name),
-            " ".join(record.trained_on_tested), record.kind,
-            str(record.suite.version), record.suite.digest[:8], digest[:8], *cells])  # fmt: skip
+    writer.writerow(head)
+    for row in board.rows:
+        record = row.record
+        about = [
+            record.display_name, record.model.name, " ".join(record.trained_on_tested), record.kind,
+            str(record.suite.version), record.suite.digest[:8], row.digest[:8],
+            "yes" if row.on_front else "", "; ".join(row.flags), "",
+        ]  # fmt: skip
+        cells = [text for column in board.columns for text in _csv_cells(row, column, known)]
+        writer.writerow([*map(not_a_formula, about), *cells])
+    for reported in board.reported:
+        about = [reported.name, reported.model, "", "reported", *[""] * 5, reported_source(reported)]
+        cells = []
+        for column in board.columns:
+            score = reported.scores.get(column.id)
+            width = 3 + 2 * column.headline + (column.id in known)
+            cells += [f"{score.value:g}" if score is not None else "", *[""] * (width - 1)]
+        writer.writerow([*map(not_a_formula, about), *cells])
     return out.getvalue()
 
 
-def markdown_table(records: Sequence[ScoreRecord]) -> str:
-    """Return the table as Markdown, each value with its 95 % interval."""
-    rows = ordered(records)
-    columns = column_titles(rows)
-    first = rows[0].suite
+def _csv_cells(row: Row, column: Column, known: set[str]) -> list[str]:
+    score = row.record.scores.get(column.id)
+    cells = ["", "", ""]
+    if score is not None and score.value is not None:
+        ends = (score.interval.low, score.interval.high) if score.interval is not None else ()
+        cells = [number(score.value, score.unit), *(number(end, score.unit) for end in ends)]
+        cells += [""] * (3 - len(cells))
+    if column.headline:
+        rank = row.ranks.get(column.id)
+        cells += [str(rank.best), str(rank.worst)] if rank else ["", ""]
+    if column.id in known:
+        best = row.best_known.get(column.id)
+        cells.append(number(best.value, column.unit) if best else "")
+    return cells
+
+
+def markdown_table(board: Board) -> str:
+    """Return the table as Markdown, each value with its 95 % interval and its rank."""
     lines = [
-        f"# {first.name}",
+        f"# {board.suite.name}",
         "",
-        f"Suite version {first.version}, digest `{first.digest[:8]}`. Each value with its 95 % interval; "
-        "↓ lower is better, ↑ higher is better. Only verified rows of one suite digest are ranked together.",
+        f"Suite version {board.suite.version}, digest `{board.suite.digest[:8]}`. Each value with its 95 % "
+        "interval; ↓ lower is better, ↑ higher is better. Only verified rows of one suite digest are ranked "
+        "together: after # stand the ranks that the intervals leave open. "
+        f"{FRONT_MARK} no ranked row is better in one of the suite's own columns and nowhere worse.",
         "",
-        "| model | kind | " + " | ".join(title for _, title in columns) + " |",
-        "|---|---|" + "---|" * len(columns),
+        "| model | kind | " + " | ".join(column.heading for column in board.columns) + " |",
+        "|---|---|" + "---|" * len(board.columns),
     ]
-    for record in rows:
-        cells = []
-        for name, _ in columns:
-            score = record.scores.get(name)
-            interval = shown_interval(score) if score else ""
-            cells.append((shown(score) if score else "–") + (f" ({interval})" if interval else ""))
-        kind = record.kind if record.suite == first else f"{record.kind}, version {record.suite.version}"
-        lines.append(f"| {_plain(row_name(record))} | {kind} | " + " | ".join(cells) + " |")
-    lines += [line for note in notes_shown(rows) for line in ("", _plain(note))]
+    for row in board.rows:
+        record = row.record
+        kind = (
+            record.kind if record.suite == board.suite else f"{record.kind}, version {record.suite.version}"
+        )
+        name = f"{FRONT_MARK} " * row.on_front + _plain(row_name(record))
+        cells = [_markdown_cell(row, column) for column in board.columns]
+        lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
+    for reported in board.reported:
+        cells = [
+            f"*{shown_reported(score)}*" if (score := reported.scores.get(column.id)) is not None else "–"
+            for column in board.columns
+        ]
+        name = _plain(f"{reported.name}, {reported.model}")
+        lines.append(f"| *{name}* | reported | " + " | ".join(cells) + " |")
+    lines += [line for note in _below(board) for line in ("", _plain(note, longest=2000))]
     return "\n".join(lines) + "\n"
 
 
-def _not_a_formula(text: str) -> str:
-    """Keep a spreadsheet from running a name that begins like a formula."""
+def _markdown_cell(row: Row, column: Column) -> str:
+    score = row.record.scores.get(column.id)
+    if score is None:
+        return "–"
+    interval = shown_interval(score)
+    rank = row.ranks.get(column.id) if column.headline else None
+    best = row.best_known.get(column.id)
+    return (
+        shown(score)
+        + (f" ({interval})" if interval else "")
+        + (f", best known {number(best.value, column.unit)}" if best else "")
+        + (f" #{rank}" if rank else "")
+    )
+
+
+def _below(board: Board) -> list[str]:
+    lines = notes_shown(board)
+    for row in board.rows:
+        lines += [
+            f"{row_name(row.record)[:80]}: {flag}" for flag in row.flags if not flag.startswith("trained on")
+        ]
+        lines += [
+            f"{row_name(row.record)[:80]}: {name.replace('_', ' ')}: best known by {best.source}"
+            for name, best in row.best_known.items()
+        ]
+    if any(score.certainty == "recalled" for row in board.reported for score in row.scores.values()):
+        lines.append(f"{RECALLED_MARK} recalled, and not verified in its source")
+    lines += dict.fromkeys(
+        f"reported: {row.source}" + (f"; {row.note}" if row.note else "") for row in board.reported
+    )
+    return lines
+
+
+def not_a_formula(text: str) -> str:
+    """Keep a spreadsheet from running a text that begins like a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, *, longest: int = 200) -> str:
     """Escape text for a Markdown table cell."""
-    one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
     escaped = re.sub(r"([\\`*_\[\]<>|#!~])", r"\\\1", one_line)
     return escaped.replace("&", "&amp;")

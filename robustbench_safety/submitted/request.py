@@ -72,6 +72,7 @@ class Submission:
             network_known=False,
             training_data=self.file.training_data,
             trained_on=self.file.trained_on,
+            augmentations=self.file.augmentations,
         )
 
 

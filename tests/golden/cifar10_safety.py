@@ -19,7 +19,7 @@ from robustbench_safety.data import DataRoot
 from robustbench_safety.evaluation import Evaluation, score
 from robustbench_safety.files import write_json
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.leaderboard import read_records, write_record
+from robustbench_safety.reporting.filing import read_records, write_record
 from tests.models.graphs.exporting import PREPROCESSING
 from tests.models.test_small_nets import NETWORKS
 

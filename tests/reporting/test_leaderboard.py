@@ -11,7 +11,8 @@ from robustbench_safety.errors import FileFormatError, StorageError
 from robustbench_safety.evaluation import rescore
 from robustbench_safety.files import digest_of, read_json
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.leaderboard import build_tables, read_records, stale_tables, write_record
+from robustbench_safety.reporting.filing import read_records, write_record
+from robustbench_safety.reporting.leaderboard import build_tables, stale_tables
 from tests.conftest import REPOSITORY
 from tests.golden.make import RECORD, RUN, SUITE
 
@@ -64,23 +65,32 @@ def test_built_tables_are_not_stale_and_the_same_bytes_each_time(
     tmp_path: Path, record: ScoreRecord, companion: Companion
 ) -> None:
     write_record(tmp_path, record, companion)
-    assert len(stale_tables(tmp_path)) == 2
+    assert len(stale_tables(tmp_path)) == 4
     first = {path: path.read_bytes() for path in build_tables(tmp_path)}
     assert stale_tables(tmp_path) == []
     assert {path: path.read_bytes() for path in build_tables(tmp_path)} == first
-    assert sorted(path.name for path in first) == ["golden.csv", "golden.md"]
+    assert sorted(path.name for path in first) == [
+        "all_scores.csv",
+        "all_scores.parquet",
+        "golden.csv",
+        "golden.md",
+    ]
 
 
 def test_an_edited_missing_or_left_over_table_is_stale(
     tmp_path: Path, record: ScoreRecord, companion: Companion
 ) -> None:
     write_record(tmp_path, record, companion)
-    table, markdown = build_tables(tmp_path)
+    table, markdown, scores, parquet = build_tables(tmp_path)
     table.write_text(table.read_text().replace("17.92", "7.92"))
     assert stale_tables(tmp_path) == [table]
     build_tables(tmp_path)
     markdown.unlink()
     assert stale_tables(tmp_path) == [markdown]
+    build_tables(tmp_path)
+    scores.write_text(scores.read_text().replace("17.9", "7.9"))
+    parquet.write_bytes(parquet.read_bytes()[:-20])
+    assert stale_tables(tmp_path) == [scores, parquet]
     build_tables(tmp_path)
     orphan = table.with_name("gone.csv")
     orphan.write_text("old")

@@ -9,16 +9,10 @@ import pytest
 
 from robustbench_safety.files import digest_of, read_json
 from robustbench_safety.records import Score, ScoreInterval, ScoreRecord
-from robustbench_safety.reporting.tables import (
-    column_titles,
-    csv_table,
-    markdown_table,
-    notes_shown,
-    ordered,
-    shown,
-    shown_interval,
-)
+from robustbench_safety.reporting.columns import columns_of_records
+from robustbench_safety.reporting.tables import csv_table, markdown_table, notes_shown, shown, shown_interval
 from tests.golden.make import RECORD
+from tests.reporting.boards import board, names
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +37,12 @@ def test_the_best_row_comes_first_and_a_null_last(complete: ScoreRecord) -> None
         with_first_column(complete, value, name)
         for value, name in ((0.3, "c"), (None, "d"), (0.1, "a"), (0.2, "b"))
     ]
-    assert [row.display_name for row in ordered(rows)] == ["a", "b", "c", "d"]
+    assert names(board(*rows)) == ["a", "b", "c", "d"]
 
 
 def test_a_partial_row_stands_below_every_verified_one(partial: ScoreRecord, complete: ScoreRecord) -> None:
     rows = [with_first_column(partial, 0.0, "smoke run"), with_first_column(complete, 0.9, "whole")]
-    assert [row.display_name for row in ordered(rows)] == ["whole", "smoke run"]
+    assert names(board(*rows)) == ["whole", "smoke run"]
 
 
 def test_a_superseded_record_is_not_shown(complete: ScoreRecord) -> None:
@@ -56,7 +50,7 @@ def test_a_superseded_record_is_not_shown(complete: ScoreRecord) -> None:
     new = with_first_column(complete, 0.2, "new").model_copy(
         update={"supersedes": digest_of(old.digested_fields())}
     )
-    assert [row.display_name for row in ordered([old, new])] == ["new"]
+    assert names(board(old, new)) == ["new"]
 
 
 def test_values_are_percent_with_two_digits_and_other_units_have_four() -> None:
@@ -70,14 +64,14 @@ def test_values_are_percent_with_two_digits_and_other_units_have_four() -> None:
 
 
 def test_titles_say_the_unit_and_which_way_is_good(complete: ScoreRecord) -> None:
-    titles = dict(column_titles([complete]))
+    titles = {name: column.heading for name, column in columns_of_records([complete]).items()}
     assert list(titles) == ["clean_error", "c_error", "flip_rate", "pgd_error", "c_rms", "anomaly"]
     assert titles["clean_error"] == "clean error % ↓"
     assert titles["anomaly"] == "anomaly % ↑"
 
 
 def test_the_csv_has_value_low_and_high_of_every_column(complete: ScoreRecord) -> None:
-    (row,) = csv.DictReader(io.StringIO(csv_table([complete])))
+    (row,) = csv.DictReader(io.StringIO(csv_table(board(complete))))
     assert row["c_error"] == "17.92"
     assert (row["c_error_low"], row["c_error_high"]) == ("14.42", "21.63")
     assert row["record_digest"] == digest_of(complete.digested_fields())[:8]
@@ -86,7 +80,7 @@ def test_the_csv_has_value_low_and_high_of_every_column(complete: ScoreRecord) -
 
 @pytest.mark.parametrize("name", ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "plain"])
 def test_no_name_is_a_formula_in_the_csv(complete: ScoreRecord, name: str) -> None:
-    (row,) = csv.DictReader(io.StringIO(csv_table([complete.model_copy(update={"display_name": name})])))
+    (row,) = csv.DictReader(io.StringIO(csv_table(board(complete.model_copy(update={"display_name": name})))))
     assert row["name"][0] not in "=+-@\t"
 
 
@@ -95,7 +89,7 @@ def test_no_name_is_a_formula_in_the_csv(complete: ScoreRecord, name: str) -> No
     ["a | b", "<script>alert(1)</script>", "[x](javascript:1)", "`code`\n\n# head", "x\x1b[31m", "y" * 5000],
 )
 def test_no_name_breaks_the_markdown_table(complete: ScoreRecord, name: str) -> None:
-    text = markdown_table([complete.model_copy(update={"display_name": name})])
+    text = markdown_table(board(complete.model_copy(update={"display_name": name})))
     lines = text.splitlines()
     assert len(lines) == 7
     assert "<" not in lines[-1].replace("\\<", "")
@@ -107,18 +101,18 @@ def test_no_name_breaks_the_markdown_table(complete: ScoreRecord, name: str) -> 
 
 def test_the_same_records_make_the_same_bytes_in_any_order(complete: ScoreRecord) -> None:
     rows = [with_first_column(complete, value, str(value)) for value in (0.1, 0.2, 0.3)]
-    assert csv_table(rows) == csv_table(rows[::-1])
-    assert markdown_table(rows) == markdown_table(rows[::-1])
+    assert csv_table(board(*rows)) == csv_table(board(*rows[::-1]))
+    assert markdown_table(board(*rows)) == markdown_table(board(*rows[::-1]))
 
 
 def test_a_value_with_a_note_is_marked_and_the_note_stands_below(complete: ScoreRecord) -> None:
     first = complete.columns[0]
     noted = complete.scores[first].model_copy(update={"note": "divided by <unverified> figures"})
     record = complete.model_copy(update={"scores": complete.scores | {first: noted}})
-    table = markdown_table([record, complete])
+    table = markdown_table(board(record, complete))
     assert table.count("†") == 2
     assert table.endswith(f"\n† {first.replace('_', ' ')}: divided by \\<unverified\\> figures\n")
-    assert notes_shown([complete]) == []
+    assert notes_shown(board(complete)) == []
 
 
 def test_the_worst_condition_is_named_beside_its_value(complete: ScoreRecord) -> None:

@@ -13,7 +13,7 @@ from robustbench_safety.evaluation import Evaluation, score
 from robustbench_safety.files import read_yaml
 from robustbench_safety.labels import class_digest
 from robustbench_safety.records import ScoreRecord, Suite
-from robustbench_safety.reporting.leaderboard import write_record
+from robustbench_safety.reporting.filing import write_record
 from tests.golden.make import LIMIT, SUITE
 from tests.submitted.conftest import CLASSES, Table, npz, parquet, probabilities_of, top1_of
 

@@ -11,8 +11,8 @@ import pytest
 from robustbench_safety.evaluation import Evaluation, rescore
 from robustbench_safety.files import digest_of
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.tables import ordered
 from tests.golden.make import SUITE
+from tests.reporting.boards import board, names
 from tests.submitted.conftest import Table, comma_separated, npz, parquet, rows, shuffled, wide
 
 Scored = Callable[..., Evaluation]
@@ -72,10 +72,10 @@ def test_the_row_is_recomputed_and_says_what_nobody_here_can_know(
     assert (environment.known, environment.device, environment.python) == (False, "none", "unknown")
     assert record.forward_passes == 0
     assert record.without_images == ()
-    assert [row.display_name for row in ordered([
-        record.model_copy(update={"status": "complete", "partial_because": ()}),
-        network.model_copy(update={"status": "complete", "partial_because": ()}),
-    ])] == ["tiny", "predictions:theirs.parquet"]  # fmt: skip
+    whole = {"status": "complete", "partial_because": ()}
+    both = board(record.model_copy(update=whole), network.model_copy(update=whole))
+    assert names(both) == ["tiny", "predictions:theirs.parquet"]
+    assert [row.ranked for row in both.rows] == [True, False]
 
 
 def test_rescoring_its_run_folder_gives_the_same_record(

@@ -1,0 +1,134 @@
+"""Records as they lie on a leaderboard: one file each, named by what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustbench_safety.companion import Companion, write_companion
+from robustbench_safety.errors import FileFormatError, StorageError
+from robustbench_safety.files import digest_of, read_bytes, read_json, write_json
+from robustbench_safety.records import ScoreRecord
+
+__all__ = ["Filed", "file_of", "filed_records", "read_records", "record_path", "write_record"]
+
+#: A record has some 200 kilobytes, of a suite with many detectors a few megabytes.
+_LARGEST = 64 * 2**20
+
+#: What the digest leaves out, in the text that ``write_json`` makes.
+_TIMINGS = re.compile(rb'\n "timings": \{[^{}]*\n \},')
+_VERIFIED_AT = re.compile(rb'(\n "verification": \{)\n  "at": "[^"\\]*",')
+_INDENTATION = re.compile(rb"\n *")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filed:
+    """A record and the file that it was read from."""
+
+    record: ScoreRecord
+    digest: str
+    """Of the record's digested fields: what other records name it by."""
+    path: Path
+
+    @property
+    def companion_path(self) -> Path:
+        """The Parquet file beside the record."""
+        return self.path.with_suffix(".parquet")
+
+
+def record_path(leaderboard: Path, record: ScoreRecord, *, digest: str | None = None) -> Path:
+    """Return ``records/<suite>/<slug>--<first 8 of its digest>.json``.
+
+    Args:
+        leaderboard: The folder.
+        record: What lies or is to lie there.
+        digest: Of the record, where it is known already.
+    """
+    digest = digest or digest_of(record.digested_fields())
+    return leaderboard / "records" / record.suite.name / f"{record.slug}--{digest[:8]}.json"
+
+
+def write_record(leaderboard: Path, record: ScoreRecord, companion: Companion) -> Path:
+    """File a record and its companion. What is there already is left as it is: records are immutable.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    path = record_path(leaderboard, record)
+    # The companion first: a record is never seen without it.
+    if not path.with_suffix(".parquet").exists():
+        write_companion(path.with_suffix(".parquet"), companion)
+    if not path.exists():
+        write_json(path, record)
+    return path
+
+
+def filed_records(leaderboard: Path) -> Iterator[Filed]:
+    """Yield every record, by suite and file name, one at a time: thousands do not fit into memory.
+
+    Raises:
+        StorageError: There is no such leaderboard.
+        FileFormatError: A record was changed after it was written, or is none.
+    """
+    folder = leaderboard / "records"
+    if not folder.is_dir():
+        raise StorageError(
+            f"{leaderboard} is not a leaderboard",
+            expected="a folder with records/ in it",
+            found="no such folder" if not leaderboard.exists() else "no records/ there",
+            fix="name one with --leaderboard DIR",
+        )
+    for path in sorted(folder.glob("*/*.json")):
+        filed = file_of(path)
+        expected = record_path(leaderboard, filed.record, digest=filed.digest)
+        if path != expected:
+            raise FileFormatError(
+                f"{path} was changed after it was written",
+                expected=f"the file name {expected.parent.name}/{expected.name} for this content",
+                found=f"{path.parent.name}/{path.name}",
+                fix="restore it: a correction is a new record",
+            )
+        yield filed
+
+
+def read_records(leaderboard: Path) -> list[ScoreRecord]:
+    """Read every record, sorted by suite and file name.
+
+    Raises:
+        StorageError: There is no such leaderboard.
+        FileFormatError: A record was changed after it was written, or is none.
+    """
+    return [filed.record for filed in filed_records(leaderboard)]
+
+
+def file_of(path: Path) -> Filed:
+    """Read one record, wherever it lies and whatever its file is called.
+
+    Raises:
+        StorageError: It cannot be read.
+        FileFormatError: It is no record.
+    """
+    text = read_bytes(path, largest=_LARGEST)
+    digest = _digest_as_written(text)
+    if path.stem.endswith(f"--{digest[:8]}"):
+        # The text is, but for spaces, what the digest is taken of: keys in order, none twice. To read it once
+        # more and to write it anew, as below, takes three times as long, and a leaderboard has thousands.
+        try:
+            return Filed(record=ScoreRecord.model_validate_json(text), digest=digest, path=path)
+        except ValueError:
+            pass  # what is wrong is said below, by the reader that finds the place
+    record = read_json(path, ScoreRecord)
+    return Filed(record=record, digest=digest_of(record.digested_fields()), path=path)
+
+
+def _digest_as_written(text: bytes) -> str:
+    """Return the digest of a record that lies as :func:`write_record` writes it; of other text another.
+
+    The text has a field a line, so without the spaces between its tokens, and without the fields that the
+    digest leaves out, it is the canonical JSON. A line feed inside a string is written escaped.
+    """
+    kept = _VERIFIED_AT.sub(rb"\1", _TIMINGS.sub(b"", text, count=1), count=1)
+    return hashlib.sha256(_INDENTATION.sub(b"", kept).replace(b'": ', b'":')).hexdigest()
