@@ -74,7 +74,7 @@ def report(*, failed: bool = True, text: str = "", fail_on_any: bool = False) ->
                 **fine,
                 test="intervals",
                 paired=False,
-                reason=text or "predictions on CIFAR-10-C are not at hand",
+                reason=f"because {text}" if text else "predictions on CIFAR-10-C are not at hand",
             ),
             column(
                 "nll",
@@ -95,7 +95,7 @@ def report(*, failed: bool = True, text: str = "", fail_on_any: bool = False) ->
                 adjusted_p_value=None,
                 gated=False,
                 failed=False,
-                reason=text or "not measured in either",
+                reason=f"because {text}" if text else "not measured in either",
             ),
         ),
         conditions=(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robustbench_safety.records import CheckReport
-from robustbench_safety.reporting.gate.output.words import column_sentence, one_line, verdict
+from robustbench_safety.reporting.gate.output.words import column_sentence, noted, verdict
+from robustbench_safety.reporting.plain_text import one_line
 
 __all__ = ["annotations_of"]
 
@@ -34,7 +35,7 @@ def annotations_of(report: CheckReport) -> str:
             column_sentence(column, fail_on_any=report.fail_on_any),
         )
         for column in report.columns
-        if not column.gated
+        if not column.gated and not (column.reason and noted(report, column.reason))
     ]
     lines += [
         _command("notice", "rbs check: note", one_line(note, longest=_LONGEST_NOTE)) for note in report.notes

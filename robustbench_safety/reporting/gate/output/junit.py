@@ -6,7 +6,8 @@ import re
 import xml.etree.ElementTree as ET
 
 from robustbench_safety.records import CheckedRecord, CheckReport, ColumnCheck
-from robustbench_safety.reporting.gate.output.words import column_sentence, one_line, verdict
+from robustbench_safety.reporting.gate.output.words import column_sentence, verdict
+from robustbench_safety.reporting.plain_text import one_line
 
 __all__ = ["junit_of"]
 

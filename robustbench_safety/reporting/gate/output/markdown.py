@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from robustbench_safety.records import CheckedRecord, CheckReport, ColumnCheck, ConditionCheck
@@ -11,11 +10,12 @@ from robustbench_safety.reporting.gate.output.words import (
     condition_unit,
     drop_text,
     interval_text,
-    one_line,
+    noted,
     p_text,
     value_text,
     verdict,
 )
+from robustbench_safety.reporting.plain_text import code, escaped
 
 __all__ = ["COMMENT_MARK", "markdown_of"]
 
@@ -26,15 +26,6 @@ _LONGEST = 60_000
 _LONGEST_NOTE = 1000
 #: Conditions shown, the worst first.
 _N_CONDITIONS = 10
-
-#: Characters that Markdown or HTML would read. Written as references they cannot structure anything.
-_STRUCTURE = re.compile(r"[&<>\\`*_\[\]|~$!{}]")
-#: What GitHub links in plain text, references or not: mentions, issues, addresses. A space without width
-#: after it takes it apart.
-_LINKED = re.compile(r"@|#|(?i:gh-)(?=[0-9])|:(?=//)|(?i:www)(?=\.)|(?i:mailto|xmpp)(?=:)")
-#: What would begin a list or a heading at the start of an item.
-_BEGINNING = re.compile(r"^(?:[-+=]|[0-9]{1,9}(?=[.)]))")
-_APART = "\u200b"
 
 
 def markdown_of(report: CheckReport) -> str:
@@ -72,7 +63,7 @@ def _text(report: CheckReport, conditions: Sequence[ConditionCheck], notes: Sequ
 
 
 def _record(record: CheckedRecord) -> str:
-    return f"**{escaped(record.name)}** ({record.kind}, {code(record.digest[:8])})"
+    return f"**{escaped(record.name) or 'unnamed'}** ({record.kind}, {code(record.digest[:8])})"
 
 
 def _columns(report: CheckReport) -> list[str]:
@@ -96,7 +87,7 @@ def _columns(report: CheckReport) -> list[str]:
                 p_text(column.adjusted_p_value).replace("<", "&lt;"),
             ))
         )  # fmt: skip
-        if column.reason:
+        if column.reason and not noted(report, column.reason):
             reasons.append(f"- {escaped(column.column)}: {escaped(column.reason, longest=_LONGEST_NOTE)}")
     return [*rows, "", *reasons] if reasons else rows
 
@@ -142,29 +133,3 @@ def _row(cells: Sequence[str]) -> str:
 
 def _count(n: int | None) -> str:
     return "–" if n is None else f"{n:,}"
-
-
-def escaped(text: str, *, longest: int = 200) -> str:
-    """Return text that stays text: no markup, no link, no mention, on one line.
-
-    Example:
-        >>> escaped("a|b <script>")
-        'a&#124;b &#60;script&#62;'
-    """
-    line = one_line(text, longest=longest)
-    line = _LINKED.sub(lambda found: found.group() + _APART, line)
-    line = _STRUCTURE.sub(lambda found: f"&#{ord(found.group())};", line)
-    return _BEGINNING.sub(
-        lambda found: f"{found.group()}{_APART}" if found.group().isdigit() else f"&#{ord(found.group())};",
-        line,
-    )
-
-
-def code(text: str) -> str:
-    """Return text as a code span, for a line outside of a table: a fence of more backticks than it has."""
-    line = one_line(text) or " "
-    runs = [len(run) for run in re.findall("`+", line)]
-    fence = "`" * (max(runs, default=0) + 1)
-    # A space on either side is taken away again; without, a backtick at an end would belong to the fence.
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{pad}{line}{pad}{fence}"

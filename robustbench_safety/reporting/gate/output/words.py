@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robustbench_safety.records import CheckReport, ColumnCheck, ConditionCheck
+from robustbench_safety.reporting.plain_text import one_line
 
 __all__ = [
     "TEST_NAMES",
@@ -11,7 +12,7 @@ __all__ = [
     "drop_text",
     "gated_columns",
     "interval_text",
-    "one_line",
+    "noted",
     "p_text",
     "value_text",
     "verdict",
@@ -25,23 +26,6 @@ TEST_NAMES = {
     "paired-bootstrap": "paired bootstrap",
     "intervals": "the two intervals alone",
 }
-#: Characters of a name or sample id that are shown; a file that somebody handed in may have millions.
-_LONGEST = 200
-
-
-def one_line(text: str, *, longest: int = _LONGEST) -> str:
-    r"""Return text on one line: whatever is no printable character is a space.
-
-    Args:
-        text: Anything.
-        longest: Characters kept.
-
-    Example:
-        >>> one_line("a name\r\nand\x1b[31m more")
-        'a name and [31m more'
-    """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def value_text(value: float | None, unit: str) -> str:
@@ -73,6 +57,11 @@ def p_text(p_value: float | None) -> str:
     if p_value is None:
         return "–"
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def noted(report: CheckReport, reason: str) -> bool:
+    """Tell whether a note of the report says already why a column is not gated or not paired."""
+    return any(reason in note for note in report.notes)
 
 
 def gated_columns(report: CheckReport) -> list[ColumnCheck]:

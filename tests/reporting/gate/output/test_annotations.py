@@ -53,3 +53,10 @@ def test_the_percent_sign_is_escaped_first() -> None:
     line = annotations_of(hostile_report("100%0A")).splitlines()[-1]
     assert "100%250A" in line
     assert "title=rbs check%3A failed::" in line
+
+
+def test_what_a_note_has_said_is_not_said_again() -> None:
+    whole = report()
+    noted = whole.model_copy(update={"notes": ("anomaly is not gated: not measured in either",)})
+    titles = [properties["title"] for _, properties, _ in commands(annotations_of(noted))]
+    assert titles == ["rbs check: corruptions got worse", "rbs check: note", "rbs check: failed"]

@@ -8,16 +8,12 @@ import re
 import pytest
 
 from robustbench_safety.reporting.gate.output import markdown_of
-from robustbench_safety.reporting.gate.output.markdown import COMMENT_MARK, code, escaped
+from robustbench_safety.reporting.gate.output.markdown import COMMENT_MARK
 from tests.reporting.gate.reports import HOSTILE, hostile_report, report
+from tests.reporting.test_plain_text import without_code
 
 #: Of our own.
 TAGS = {"details", "/details", "summary", "/summary", "sub", "/sub"}
-
-
-def without_code(text: str) -> str:
-    """Return Markdown without its code spans, found as CommonMark finds them: fences of equal length."""
-    return re.sub(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", "", text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -49,13 +45,6 @@ def test_no_line_begins_with_what_a_text_has_put_there(text: str) -> None:
         return [re.match(r"<[^>]*>|[|#<*-]*", line)[0] for line in body.splitlines()]  # type: ignore[index]
 
     assert beginnings(markdown_of(hostile_report(text))) == beginnings(markdown_of(report()))
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_what_is_shown_is_the_text_itself(text: str) -> None:
-    shown = html.unescape(escaped(text)).replace("\u200b", "")
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    assert shown == (words if len(words) <= 200 else f"{words[:197]}...")
 
 
 def test_the_comment_says_verdict_numbers_conditions_and_notes() -> None:
@@ -92,9 +81,3 @@ def test_a_comment_is_never_longer_than_github_takes() -> None:
     body = markdown_of(many)
     assert len(body) < 65_536
     assert "This comment was cut" in body
-
-
-@pytest.mark.parametrize("text", ["`", "``", "a`b", "`a", "a``b`", "", " "])
-def test_a_code_span_ends_where_it_should(text: str) -> None:
-    span = code(text)
-    assert without_code(f"x {span} y") == "x  y"
