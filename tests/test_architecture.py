@@ -72,7 +72,7 @@ ALLOWED_OUTSIDE = {
     "masking": set(),
     "scoring": set(),
     "suites": set(),
-    "reporting": {"numpy", "pyarrow", "pydantic", "jinja2", "markupsafe", "matplotlib"},
+    "reporting": {"numpy", "pyarrow", "pydantic", "yaml", "jinja2", "markupsafe", "matplotlib"},
     "demo": set(),
 }
 
