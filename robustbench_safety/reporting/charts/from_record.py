@@ -15,7 +15,7 @@ from robustbench_safety.reporting.charts.shapes import (
     amount,
 )
 
-__all__ = ["heat_maps", "histograms", "reliabilities", "risk_curves", "words"]
+__all__ = ["heat_maps", "histograms", "is_scaled", "reliabilities", "risk_curves", "words"]
 
 #: The corruptions in the order and the groups of Hendrycks and Dietterich, ICLR 2019, figure 1; the last of
 #: each is the one that they publish beside the fifteen.
@@ -119,8 +119,13 @@ def risk_curves(record: ScoreRecord) -> list[RiskCoverage]:
     return list(curves.values())
 
 
+def is_scaled(name: str) -> bool:
+    """Tell whether a cell is of logits after temperature scaling."""
+    return name.endswith("_scaled")
+
+
 def _scaled_last(name: str) -> tuple[bool, str]:
-    return name.endswith("_scaled"), name
+    return is_scaled(name), name
 
 
 def _measured(record: ScoreRecord, name: str) -> str:

@@ -79,7 +79,7 @@ def _row(row: HeatRow) -> str:
 def _cell(value: float | None) -> str:
     if value is None:
         return '<td class="heat-none">–</td>'
-    return f'<td class="h{shade(value)}">{_percent(value)}</td>'
+    return f'<td class="s{shade(value)}">{_percent(value)}</td>'
 
 
 def _percent(value: float) -> str:

@@ -12,7 +12,7 @@ from robustbench_safety.reporting.charts.scatter import field_marks, own_mark
 from robustbench_safety.reporting.charts.shapes import Cloud, Pareto, Point, Quantity, amount
 from robustbench_safety.reporting.charts.svg import figure, grid, path, text
 
-__all__ = ["front_of", "pareto_axes", "pareto_finding", "pareto_plot", "staircase"]
+__all__ = ["front_of", "pareto_axes", "pareto_finding", "pareto_plot", "staircase", "where_on_front"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 346.0, 14.0, 214.0
 _HEIGHT = 250.0
@@ -60,20 +60,30 @@ def staircase(front: Sequence[Point], x: Axis, y: Axis) -> list[tuple[float, flo
 
 def pareto_finding(shape: Pareto) -> str:
     """Return in words what the plot shows."""
-    front = front_of(shape.field, shape.x, shape.y)
     rows = shape.field.points
-    n_all = sum(point.front for point in rows)
-    said = [
-        f"Of {len(rows)} ranked rows {len(front)} lie on the front of these two columns, and {n_all} on that "
-        "of all headline columns."
-    ]
-    if shape.own is not None:
-        x, y = amount(shape.own.x, shape.x.unit), amount(shape.own.y, shape.y.unit)
-        where = "on" if any((one.x, one.y) == (shape.own.x, shape.own.y) for one in front) else "not on"
-        said.append(
-            f"This row has {shape.x.title} {x} and {shape.y.title} {y}: {where} the front of these two."
-        )
-    return " ".join(said)
+    n_pair, n_all = len(front_of(shape.field, shape.x, shape.y)), sum(point.front for point in rows)
+    said = (
+        f"Of {len(rows)} ranked rows {n_pair} lie on the front of these two columns, and {n_all} on that of "
+        "all headline columns."
+    )
+    return f"{said} {where_on_front(shape)}".strip()
+
+
+def where_on_front(shape: Pareto) -> str:
+    """Return whether this row lies on the front of the two columns, "" where it lacks one of them."""
+    own = shape.own
+    if own is None:
+        return ""
+    x, y = amount(own.x, shape.x.unit), amount(own.y, shape.y.unit)
+    x_sign = 1 if shape.x.direction == "higher" else -1
+    y_sign = 1 if shape.y.direction == "higher" else -1
+    # The front alone is asked: what beats a row is beaten by a row of the front, or lies on it.
+    beaten = any(
+        x_sign * (one.x - own.x) >= 0 and y_sign * (one.y - own.y) >= 0 and (one.x, one.y) != (own.x, own.y)
+        for one in front_of(shape.field, shape.x, shape.y)
+    )
+    where = "not on the front" if beaten else "on the front"
+    return f"This row has {shape.x.title} {x} and {shape.y.title} {y}: {where} of these two."
 
 
 def pareto_plot(prefix: str, shape: Pareto) -> Markup:
@@ -93,7 +103,7 @@ def pareto_plot(prefix: str, shape: Pareto) -> Markup:
     body.append(field_marks(shape.field, x, y, shape.x, shape.y))
     if shape.own is not None:
         body += own_mark(shape.own, x, y)
-    body.append(text(_RIGHT, _TOP - 3, "better ↗", "c-label", anchor="end"))
+    body.append(text(_RIGHT, _HEIGHT - 6, "better ↗", "c-label", anchor="end"))
     return figure(
         prefix,
         title=f"{shape.x.title} against {shape.y.title}",

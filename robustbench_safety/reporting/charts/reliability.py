@@ -71,8 +71,9 @@ def reliability_diagram(prefix: str, shape: Reliability) -> Markup:
         tall = (_COUNTS_BOTTOM - _COUNTS_TOP) * count / most
         body.append(
             f"<g><title>{spoken(says)}</title>"
-            f"{_bar(left, y.at(accuracy), width, _BOTTOM - y.at(accuracy), 'c-bar')}"
+            f"{_bar(left, bottom, width, _BOTTOM - bottom, 'c-bar')}"
             f"{_bar(left, top, width, bottom - top, 'c-gap')}"
+            f"{_bar(left, y.at(accuracy) - 1, width, 2, 'c-level')}"
             f"{_bar(left, _COUNTS_BOTTOM - tall, width, tall, 'c-count')}</g>"
         )
     body.append(
@@ -83,7 +84,7 @@ def reliability_diagram(prefix: str, shape: Reliability) -> Markup:
         text(_LEFT - 5, _COUNTS_TOP + 4, f"{most:,}", "c-tick", anchor="end"),
         text(_LEFT - 5, _COUNTS_BOTTOM, "0", "c-tick", anchor="end"),
         text((_LEFT + _RIGHT) / 2, _COUNTS_BOTTOM + 14, "images in each bin", "c-label", anchor="middle"),
-        _bar(_LEFT + 10, _TOP + 8, 10, 10, "c-bar"),
+        _bar(_LEFT + 10, _TOP + 12, 10, 2, "c-level"),
         text(_LEFT + 25, _TOP + 17, "accuracy", "c-label"),
         _bar(_LEFT + 10, _TOP + 24, 10, 10, "c-gap"),
         text(_LEFT + 25, _TOP + 33, "gap to the confidence", "c-label"),

@@ -62,7 +62,7 @@ def scatter_finding(shape: Scatter) -> str:
         said.append(f"The line is that of {shape.line.n_models} published models.")
         said.append(shape.above)
     else:
-        said.append("This suite has no line of published models.")
+        said.append("This suite has no line of published models. Blue rows lie on the Pareto front.")
     return " ".join(part for part in said if part)
 
 

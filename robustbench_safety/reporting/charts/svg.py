@@ -42,7 +42,8 @@ def number(value: float) -> str:
 
 def spoken(words: str) -> str:
     """Return text for markup: escaped, and without characters that are not to be seen."""
-    return escape("".join(c if c.isprintable() else " " for c in words))
+    shown = words if words.isprintable() else "".join(c if c.isprintable() else " " for c in words)
+    return escape(shown)
 
 
 def shortened(name: str, longest: int = _LONGEST_NAME) -> str:

@@ -194,7 +194,7 @@ def contrast(one: str, other: str) -> float:
 def test_numbers_on_every_shade_can_be_read_in_light_and_dark() -> None:
     style = (STATIC / "charts.css").read_text(encoding="utf-8")
     found = re.findall(
-        r"\.h(\d+) \{ background: light-dark\((\S+), (\S+)\); color: light-dark\((\S+), (\S+)\); \}", style
+        r"\.s(\d+) \{ background: light-dark\((\S+), (\S+)\); color: light-dark\((\S+), (\S+)\); \}", style
     )
     assert [int(step[0]) for step in found] == list(range(N_SHADES))
     for _, light, dark, light_ink, dark_ink in found:
@@ -211,12 +211,16 @@ def test_a_reliability_bar_is_as_high_as_its_accuracy_and_the_gap_reaches_the_co
     bars = root.findall("g")
     assert len(bars) == 2  # empty bins have none
     assert "25 images, mean confidence 90.0 %, accuracy 70.0 %" in (bars[0].findtext("title") or "")
-    accuracy, gap, _ = bars[0].findall("rect")
+    accuracy, gap, level = bars[0].findall("rect")[:3]
     whole = float(accuracy.get("height", "")) / 0.7
     assert float(gap.get("height", "")) == pytest.approx(0.2 * whole, abs=0.2)
-    assert float(gap.get("y", "")) + float(gap.get("height", "")) == pytest.approx(
-        float(accuracy.get("y", "")), abs=0.11
-    )
+    top = pytest.approx(float(accuracy.get("y", "")), abs=0.11)
+    assert float(gap.get("y", "")) + float(gap.get("height", "")) == top
+    assert float(level.get("y", "")) + 1 == top
+    # Where the accuracy is above the confidence the bar ends at that, and the gap lies on top of it.
+    accuracy, gap, level = bars[1].findall("rect")[:3]
+    assert float(level.get("y", "")) + 1 == pytest.approx(float(gap.get("y", "")), abs=0.11)
+    assert float(accuracy.get("height", "")) == pytest.approx(0.98 * whole, abs=0.2)
 
 
 def test_overconfidence_is_weighed_by_images() -> None:

@@ -1,0 +1,82 @@
+"""What every page must keep: markup that closes, ids of its own, named pictures, headed tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+
+__all__ = ["Page", "check_page"]
+
+_VOID = {"meta", "link", "br", "input", "hr", "img"}
+
+
+class Page(HTMLParser):
+    """A page, taken apart.
+
+    Attributes:
+        tags: Every tag with its attributes, in order.
+        text: All text outside of style and script.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def check_page(html: str) -> Page:
+    """Take a page apart and check what holds of all of them."""
+    page = Page(html)
+    ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
+    assert {name for name, n in ids.items() if n > 1} == set()
+    for _, attributes in page.tags:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert set(attributes.get(name, "").split()) <= set(ids)
+        if attributes.get("href", "").startswith("#"):
+            assert attributes["href"][1:] in ids
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("href", "src"):
+            assert "://" not in attributes.get(name, "")
+            assert not attributes.get(name, "").lower().startswith("javascript:")
+    for attributes in page.attributes("svg"):
+        assert attributes["role"] == "img"
+        assert len(attributes["aria-labelledby"].split()) == 2
+    for attributes in page.attributes("th"):
+        assert attributes["scope"] in {"col", "row", "rowgroup", "colgroup"}
+    # A region that scrolls can be reached by keyboard and has a name.
+    for tag, attributes in page.tags:
+        if tag == "div" and attributes.get("class") == "wide":
+            assert attributes["tabindex"] == "0"
+            assert attributes.get("aria-label") or attributes.get("aria-labelledby")
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    return page
