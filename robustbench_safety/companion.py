@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -39,9 +40,12 @@ _TYPES = {
     "predicted": pa.int32(),
     "confidence": pa.float32(),
 }
+_TEXTS = ("dataset", "source_id", "correct")
 _SCORE, _GROUP = "score_", "group_"
-#: A scorecard of ImageNet has fewer than a million.
-_MOST_ROWS = 10_000_000
+#: A scorecard of ImageNet has fewer than a million rows, and fewer than 100 sequences of 5,000 clips.
+_MOST_ROWS, _MOST_VALUES = 10_000_000, 100_000_000
+#: Bytes unpacked. What is repeated packs well: 10 kilobytes of a file can be ten gigabytes of text.
+_LARGEST = 2 * 2**30
 
 
 class _Order(Record):
@@ -182,7 +186,7 @@ def read_companion(path: Path, *, digest: str | None = None) -> Companion:
     """
     with reads(path), path.open("rb") as handle:
         try:
-            companion = _read(path, pq.ParquetFile(handle))
+            companion = _read(path, handle)
         except pa.ArrowException as error:
             found = " ".join(str(error).split())[:200]
             raise _broken(path, "a Parquet file as it lies beside a record", found) from error
@@ -191,7 +195,8 @@ def read_companion(path: Path, *, digest: str | None = None) -> Companion:
     return companion
 
 
-def _read(path: Path, file: pq.ParquetFile) -> Companion:
+def _read(path: Path, handle: BinaryIO) -> Companion:
+    file = pq.ParquetFile(handle)
     schema = file.schema_arrow
     _check_columns(path, schema)
     if file.metadata.num_rows > _MOST_ROWS:
@@ -202,8 +207,7 @@ def _read(path: Path, file: pq.ParquetFile) -> Companion:
     except ValidationError as error:
         expected = "metadata that list the conditions of each dataset"
         raise _broken(path, expected, repr(text[:80])) from error
-    table = file.read().combine_chunks()
-    table.validate(full=True)
+    table = _unpacked(path, handle, file)
     datasets = {}
     for name, own in order.items():
         rows = table.filter(pc.equal(table.column("dataset"), name))
@@ -214,6 +218,32 @@ def _read(path: Path, file: pq.ParquetFile) -> Companion:
             path, "rows of the datasets that its metadata list", f"{table.num_rows - n_read} others"
         )
     return Companion(datasets)
+
+
+def _unpacked(path: Path, handle: BinaryIO, file: pq.ParquetFile) -> pa.Table:
+    """Return the rows, once it is known that they fit into memory."""
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+    size = sum(group.total_byte_size for group in groups)
+    schema = file.schema_arrow
+    texts = [name for name in schema.names if name.startswith(_GROUP) or name in _TEXTS]
+    table = None
+    if values <= _MOST_VALUES and size <= _LARGEST:
+        table = pq.ParquetFile(handle, read_dictionary=texts).read().combine_chunks()
+        table.validate(full=True)
+        size = sum(map(_size_of_texts, table.select(texts).columns))
+    if table is None or size > _LARGEST:
+        raise _broken(path, f"at most {_LARGEST} bytes and {_MOST_VALUES} values", f"{size} and {values}")
+    return table.cast(schema)
+
+
+def _size_of_texts(column: pa.ChunkedArray) -> int:
+    """Return the bytes of a column of texts, each kept once, when each row has its own."""
+    sizes = 0
+    for chunk in column.chunks:
+        lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
+        sizes += pc.sum(pc.take(lengths.cast(pa.int64()), chunk.indices)).as_py() or 0
+    return sizes
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:

@@ -267,3 +267,18 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
         read_companion(path)
     with pytest.raises(StorageError, match="cannot be read"):
         read_companion(tmp_path / "none.parquet")
+
+
+def test_a_small_file_of_much_repeated_text_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    n, path = 5_000, tmp_path / "packed.parquet"
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int32)), pa.array(["x" * 10**6]))
+    columns = {"dataset": pa.array(["mine"] * n), "source_id": one, "correct": pa.nulls(n, pa.binary())}
+    columns |= {"flips": pa.nulls(n, pa.list_(pa.uint8())), "predicted": pa.nulls(n, pa.int32())}
+    table = pa.table({**columns, "confidence": pa.nulls(n, pa.float32())})
+    with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        order: dict[str, dict[str, list[str]]] = {"mine": {"correct": [], "flips": []}}
+        writer.add_key_value_metadata({"robustbench_safety_companion": json.dumps(order)})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(FileFormatError, match=r"at most 2147483648 bytes .* found 5000"):
+        read_companion(path)
