@@ -15,7 +15,7 @@ from robustbench_safety.files import read_json, write_yaml
 from robustbench_safety.records import Precision, ScoreRecord
 from robustbench_safety.reporting.baselines import measured_baselines
 from robustbench_safety.reporting.filing import write_record
-from robustbench_safety.reporting.leaderboard import build_tables, stale_tables
+from robustbench_safety.reporting.leaderboard import build_tables
 from robustbench_safety.reporting.rows import boards
 from robustbench_safety.stated import TOLERANCE, StatedDifference
 from robustbench_safety.suites import load_suite
@@ -26,7 +26,6 @@ __all__ = [
     "run_rescore",
     "run_score",
     "show_leaderboard",
-    "verify_leaderboard",
     "write_baselines",
 ]
 
@@ -155,18 +154,6 @@ def build_leaderboard(leaderboard: Path) -> None:
     """Write the tables."""
     for path in build_tables(leaderboard):
         screen().print(str(path), markup=False, soft_wrap=True)
-
-
-def verify_leaderboard(leaderboard: Path) -> int:
-    """Return 0 when every record and table is sound, 1 when a table is stale."""
-    read = boards(leaderboard)
-    stale = stale_tables(leaderboard, read=read)
-    for path in stale:
-        screen().print(f"stale: {path}; run `rbs leaderboard build`", markup=False, soft_wrap=True)
-    if not stale:
-        n_records = sum(len(board.rows) for board in read)
-        screen().print(f"{n_records} records, tables up to date")
-    return 1 if stale else 0
 
 
 def show_leaderboard(leaderboard: Path, suite: str | None) -> None:

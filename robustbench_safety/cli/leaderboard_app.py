@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from robustbench_safety.cli.data_app import DataOption
+
 __all__ = ["BaselineOption", "LeaderboardOption", "leaderboard_app"]
 
 BaselineOption = Annotated[
@@ -14,6 +16,11 @@ BaselineOption = Annotated[
     typer.Option("--baseline", help="YAML of a baseline, for the suite's of that name; may be given again."),
 ]
 LeaderboardOption = Annotated[Path, typer.Option("--leaderboard", help="Folder of records and tables.")]
+
+RecordArgument = Annotated[
+    Path, typer.Argument(metavar="RECORD", help="A record, .json; its companion lies beside it.")
+]
+ByOption = Annotated[str | None, typer.Option("--by", help="Who stands for the row; the command by default.")]
 
 leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderboard.", no_args_is_help=True)
 
@@ -27,11 +34,55 @@ def leaderboard_build(leaderboard: LeaderboardOption = Path("leaderboard")) -> N
 
 
 @leaderboard_app.command("verify")
-def leaderboard_verify(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
-    """Check the records, and that every table is what they make; exit code 1 when one is stale."""
-    from robustbench_safety.cli.commands import verify_leaderboard
+def leaderboard_verify(
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folders: records made from them are recomputed. predictions/ where it exists."
+        ),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Check records, companions and tables; exit code 1 with a finding, 2 where a file cannot be read."""
+    from robustbench_safety.cli.options import data_root_of
+    from robustbench_safety.cli.submitting import verify_leaderboard
 
-    raise typer.Exit(verify_leaderboard(leaderboard))
+    code = verify_leaderboard(leaderboard, predictions=predictions, data=data_root_of(data))
+    raise typer.Exit(code)
+
+
+@leaderboard_app.command("add")
+def leaderboard_add(
+    record: RecordArgument,
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+    recompute: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The sender's run folder; every score is made again from it."),
+    ] = None,
+    supersedes: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="First digits of the record's that this one corrects."),
+    ] = None,
+    by: ByOption = None,
+    suite: Annotated[Path | None, typer.Option(help="YAML of a suite of one's own.")] = None,
+    baseline: BaselineOption = None,
+    data: DataOption = None,
+) -> None:
+    """Check a record that somebody sent and file it: self-reported, or recomputed from predictions."""
+    from robustbench_safety.cli.options import data_root_of
+    from robustbench_safety.cli.submitting import run_add
+
+    run_add(
+        leaderboard,
+        record,
+        data=data_root_of(data),
+        suite=suite,
+        baseline=baseline or [],
+        recompute=recompute,
+        supersedes=supersedes,
+        by=by,
+    )
 
 
 @leaderboard_app.command("show")
