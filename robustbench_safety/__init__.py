@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from robustbench_safety.evaluation import Evaluation, predict, rescore, score
     from robustbench_safety.models import Model, load_model
     from robustbench_safety.predictions import read_predictions
+    from robustbench_safety.reporting.gate.checking import check
+    from robustbench_safety.reporting.gate.comparing import compare
     from robustbench_safety.suites import load_suite
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "Evaluation",
     "Model",
     "__version__",
+    "check",
+    "compare",
     "corruptions",
     "load_dataset",
     "load_model",
@@ -42,6 +46,8 @@ _LAZY = {
     "DataRoot": "data",
     "Evaluation": "evaluation",
     "Model": "models",
+    "check": "reporting.gate.checking",
+    "compare": "reporting.gate.comparing",
     "corruptions": None,
     "load_dataset": "data",
     "load_model": "models",

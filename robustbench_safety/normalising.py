@@ -33,7 +33,7 @@ from robustbench_safety.records import (
 )
 from robustbench_safety.suites import cell_conditions
 
-__all__ = ["check_aggregates", "condition_weights", "normalised_of"]
+__all__ = ["check_aggregates", "condition_weights", "divided_by", "normalised_of"]
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def normalised_of(
             return null.model_copy(update={"reason": named})
     shown = by_cell[cells[0].id]
     try:
-        table, clean = _divided_by(aggregate, cells[0], baseline)
+        table, clean = divided_by(aggregate, cells[0], baseline)
         weights = condition_weights(
             [value.condition for value in shown.values],
             table,
@@ -147,15 +147,19 @@ def check_aggregates(suite: Suite, data: DataRoot, baselines: Mapping[str, Basel
             continue
         cell, baseline = cells[aggregate.of[0]], baselines[aggregate.baseline]
         try:
-            table, clean = _divided_by(aggregate, cell, baseline)
+            table, clean = divided_by(aggregate, cell, baseline)
             conditions = cell_conditions(cell, suite, data)
             condition_weights(conditions, table, clean_error=clean, where=f"aggregate {aggregate.id}")
         except UndefinedMetricError:
             continue  # the record says it
 
 
-def _divided_by(aggregate: Aggregate, cell: Cell, baseline: Baseline) -> tuple[BaselineTable, float]:
-    """Return the baseline's numbers, and the clean error to be taken from each."""
+def divided_by(aggregate: Aggregate, cell: Cell, baseline: Baseline) -> tuple[BaselineTable, float]:
+    """Return the baseline's numbers, and the clean error to be taken from each.
+
+    Raises:
+        UndefinedMetricError: It has no numbers of the cell's metric, or no clean error.
+    """
     table = baseline_table(baseline, cast(BaselineMetric, cell.metric))
     if aggregate.reduce != "relative":
         return table, 0.0

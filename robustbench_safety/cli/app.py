@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from robustbench_safety.cli import comparisons_app
 from robustbench_safety.cli.data_app import DataOption, data_app
 from robustbench_safety.cli.export_app import export
 from robustbench_safety.cli.leaderboard_app import BaselineOption, LeaderboardOption, leaderboard_app
@@ -29,6 +30,8 @@ app.add_typer(suites_app, name="suites")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 app.command("export")(export)
+app.command("compare")(comparisons_app.compare)
+app.command("check")(comparisons_app.check)
 
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="Name of a suite or a dataset, or the path of a YAML file of either.")

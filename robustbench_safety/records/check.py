@@ -32,7 +32,7 @@ class ColumnCheck(Record):
     interval: ScoreInterval | None
     """Of the drop, two-sided."""
     test: CheckTest | None
-    """How "no drop" was tested; None where the column is not gated."""
+    """How "no drop" was tested; None where there are neither images that pair nor intervals."""
     paired: bool
     """Whether test and interval compare the two models image by image (or clip by clip)."""
     n: int = Field(ge=0)
@@ -50,8 +50,10 @@ class ColumnCheck(Record):
     def _is_whole(self) -> Self:
         if (self.drop is None) != (self.baseline is None or self.candidate is None):
             raise ValueError("a drop is that of two values, and goes with both")
-        if self.gated and (self.drop is None or self.test is None or self.p_value is None):
-            raise ValueError("a gated column has a drop and a test")
+        if self.gated and self.drop is None:
+            raise ValueError("a gated column has a drop")
+        if (self.test is None) != (self.p_value is None):
+            raise ValueError("a test goes with its p-value")
         if self.failed and not self.gated:
             raise ValueError("only a gated column fails")
         return self
@@ -66,6 +68,8 @@ class ConditionCheck(Record):
     candidate: float
     drop: float
     """By how much the candidate is worse, in the cell's unit; below 0 it is better."""
+    unit: Literal["fraction", "nats", "score"] = "fraction"
+    """Of the cell."""
     newly_wrong: tuple[str, ...] = Field(default=(), max_length=5)
     """Sample ids, right with the baseline and wrong with the candidate: the first few."""
     n_newly_wrong: int | None = Field(default=None, ge=0)

@@ -50,8 +50,9 @@ def report(*columns: ColumnCheck, failed: bool) -> CheckReport:
     [
         ({"drop": None}, "a drop is that of two values"),
         ({"candidate": None}, "a drop is that of two values"),
-        ({"test": None}, "has a drop and a test"),
-        ({"p_value": None}, "has a drop and a test"),
+        ({"test": None}, "goes with its p-value"),
+        ({"p_value": None}, "goes with its p-value"),
+        ({"drop": None, "candidate": None, "failed": False}, "a gated column has a drop"),
         ({"gated": False}, "only a gated column fails"),
         ({"p_value": 1.5}, "less than or equal to 1"),
         ({"tolerance": -0.1}, "greater than or equal to 0"),
