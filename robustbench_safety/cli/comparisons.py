@@ -166,13 +166,16 @@ def _reasons(columns: Sequence[ColumnCheck]) -> list[str]:
 
 
 def _say(text: str) -> None:
-    # A name in a record that somebody sent may hold what would steer the terminal.
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    screen().print(shown, markup=False, soft_wrap=True)
+    screen().print(_printable(text), markup=False, soft_wrap=True)
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ..."
+    return _printable(name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ...")
+
+
+def _printable(text: str) -> str:
+    """Keep what a name in a record that somebody sent may hold from steering the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _title(column: ColumnCheck) -> str:
