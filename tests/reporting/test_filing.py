@@ -1,0 +1,77 @@
+"""Records on disk: the quick way of reading one finds what the slow way finds, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robustbench_safety.errors import FileFormatError
+from robustbench_safety.files import digest_of, read_json, write_json
+from robustbench_safety.records import ScoreRecord
+from robustbench_safety.reporting import filing
+from robustbench_safety.reporting.filing import file_of, filed_records, record_path
+from tests.conftest import REPOSITORY
+from tests.golden.make import RECORD
+
+COMMITTED = sorted((REPOSITORY / "leaderboard" / "records").glob("*/*.json"))
+
+
+@pytest.fixture(scope="module")
+def record() -> ScoreRecord:
+    return read_json(RECORD, ScoreRecord)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_the_text_of_a_filed_record_gives_its_digest(path: Path) -> None:
+    filed = file_of(path)
+    assert filed.digest == digest_of(read_json(path, ScoreRecord).digested_fields())
+    assert filing._digest_as_written(path.read_bytes()) == filed.digest
+
+
+@pytest.mark.parametrize(
+    "name", ['a "quoted": name', "two\nlines", "back\\slash", '"timings": {', "ümlaut ", '\\": '], ids=ascii
+)
+def test_no_name_makes_another_digest(tmp_path: Path, record: ScoreRecord, name: str) -> None:
+    odd = record.model_copy(update={"display_name": name})
+    path = record_path(tmp_path, odd)
+    write_json(path, odd)
+    (filed,) = filed_records(tmp_path)
+    assert filed.record == odd
+    assert filed.digest == digest_of(odd.digested_fields())
+
+
+@pytest.mark.parametrize("change", ["twice", "value", "field", "order"])
+def test_a_text_that_is_not_the_record_s_own_is_never_taken_by_its_digest(
+    tmp_path: Path, record: ScoreRecord, change: str
+) -> None:
+    path = record_path(tmp_path, record)
+    write_json(path, record)
+    text = path.read_text()
+    if change == "twice":
+        path.write_text(text.replace('{\n "accuracies"', '{\n "slug": "other",\n "accuracies"', 1))
+        if path.read_text() == text:
+            path.write_text(text.replace("{\n", '{\n "slug": "other",\n', 1))
+        with pytest.raises(FileFormatError, match="'slug' is written twice"):
+            file_of(path)
+    elif change == "value":
+        path.write_text(text.replace('"seed": 0', '"seed": 1'))
+        assert file_of(path).digest != digest_of(record.digested_fields())
+    elif change == "field":
+        path.write_text(text.replace('"seed": 0', '"sead": 0'))
+        with pytest.raises(FileFormatError, match="sead"):
+            file_of(path)
+    else:
+        fields = json.loads(text)
+        path.write_text(json.dumps(dict(reversed(fields.items()))))
+        assert file_of(path).digest == digest_of(record.digested_fields())
+
+
+def test_records_come_one_at_a_time_by_suite_and_name(tmp_path: Path, record: ScoreRecord) -> None:
+    for slug in ("b", "a", "c"):
+        one = record.model_copy(update={"slug": slug})
+        write_json(record_path(tmp_path, one), one)
+    found = filed_records(tmp_path)
+    assert next(found).record.slug == "a"
+    assert [filed.record.slug for filed in found] == ["b", "c"]
