@@ -15,15 +15,18 @@ class DemoModel:
     """A shipped checkpoint, made by ``python -m robustbench_safety.recipes.digits``."""
 
     name: str
-    model: str
+    model: str | Path
+    """``family:architecture``, or a model file where there is more to say."""
     checkpoint: Path
 
 
-def _demo_model(name: str, file: str) -> DemoModel:
-    return DemoModel(name=name, model="digits:cnn", checkpoint=Path(__file__).parent / file)
-
+_HERE = Path(__file__).parent
 
 DEMO_MODELS = (
-    _demo_model("digits CNN, plain", "digits_plain.safetensors"),
-    _demo_model("digits CNN, noise and mixing", "digits_augmented.safetensors"),
+    DemoModel(name="digits CNN, plain", model="digits:cnn", checkpoint=_HERE / "digits_plain.safetensors"),
+    DemoModel(
+        name="digits CNN, noise and mixing",
+        model=_HERE / "digits_augmented.yaml",
+        checkpoint=_HERE / "digits_augmented.safetensors",
+    ),
 )
