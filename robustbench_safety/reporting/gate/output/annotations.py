@@ -13,13 +13,18 @@ _LONGEST_NOTE = 1000
 
 
 def annotations_of(report: CheckReport) -> str:
-    """Return workflow commands: an error for each failed column, a notice for each note, and the verdict.
+    """Return workflow commands: the verdict, an error for each failed column, a notice for each note.
+
+    The verdict comes first: GitHub shows the first ten of a kind.
 
     Source:
         GitHub's documentation of workflow commands; escaped as its own toolkit does (``escapeData`` and
         ``escapeProperty`` of @actions/core).
     """
-    lines = [
+    names = f"{one_line(report.candidate.name)} against {one_line(report.baseline.name)}"
+    kind, how = ("error", "failed") if report.failed else ("notice", "passed")
+    lines = [_command(kind, f"rbs check: {how}", f"{names} on {report.suite.name}: {verdict(report)}")]
+    lines += [
         _command(
             "error",
             f"rbs check: {column.column} got worse",
@@ -40,14 +45,6 @@ def annotations_of(report: CheckReport) -> str:
     lines += [
         _command("notice", "rbs check: note", one_line(note, longest=_LONGEST_NOTE)) for note in report.notes
     ]
-    names = f"{one_line(report.candidate.name)} against {one_line(report.baseline.name)}"
-    lines.append(
-        _command(
-            "error" if report.failed else "notice",
-            f"rbs check: {'failed' if report.failed else 'passed'}",
-            f"{names} on {report.suite.name}: {verdict(report)}",
-        )
-    )
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from robustbench_safety.records import CheckedRecord, CheckReport, ColumnCheck
-from robustbench_safety.reporting.gate.output.words import column_sentence, verdict
+from robustbench_safety.reporting.gate.output.words import column_sentence, verdict, worse_conditions
 from robustbench_safety.reporting.plain_text import one_line
 
 __all__ = ["junit_of"]
@@ -14,6 +14,8 @@ __all__ = ["junit_of"]
 #: XML 1.0 has no way to write these, not even as a reference: section 2.2 of its specification.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST_NOTE = 1000
+#: Conditions of which a failure shows sample ids, the worst first.
+_N_CONDITIONS = 10
 
 
 def junit_of(report: CheckReport) -> str:
@@ -59,7 +61,7 @@ def _add_case(suite: ET.Element, column: ColumnCheck, report: CheckReport) -> No
         failure = ET.SubElement(case, "failure", {"type": "regression", "message": sentence})
         examples = [
             f"{one.condition.path}: {', '.join(one_line(name) for name in one.newly_wrong)}"
-            for one in report.conditions
+            for one in worse_conditions(report, _N_CONDITIONS)
             if one.newly_wrong
         ]
         failure.text = _legal("\n".join([sentence, *_headed("newly wrong, for example:", examples)]))

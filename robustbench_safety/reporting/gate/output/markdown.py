@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from robustbench_safety.records import CheckedRecord, CheckReport, ColumnCheck, ConditionCheck
 from robustbench_safety.reporting.gate.output.words import (
     TEST_NAMES,
-    condition_unit,
     drop_text,
     interval_text,
     noted,
     p_text,
     value_text,
     verdict,
+    worse_conditions,
 )
 from robustbench_safety.reporting.plain_text import code, escaped
 
@@ -30,7 +30,7 @@ _N_CONDITIONS = 10
 
 def markdown_of(report: CheckReport) -> str:
     """Return a report as GitHub's Markdown, short enough for a comment."""
-    whole = _text(report, report.conditions[:_N_CONDITIONS], report.notes)
+    whole = _text(report, worse_conditions(report, _N_CONDITIONS), report.notes)
     if len(whole) <= _LONGEST:
         return whole
     short = _text(report, (), (*report.notes[:10], "This comment was cut; the JSON report has it all."))
@@ -47,7 +47,7 @@ def _text(report: CheckReport, conditions: Sequence[ConditionCheck], notes: Sequ
         "\n".join(_columns(report)),
     ]
     if conditions:
-        parts.append(_conditions(report, conditions))
+        parts.append(_conditions(conditions))
     if notes:
         parts.append("\n".join(f"- {escaped(note, longest=_LONGEST_NOTE)}" for note in notes))
     how = (
@@ -99,21 +99,20 @@ def _test(column: ColumnCheck) -> str:
     return f"{TEST_NAMES[column.test]}{paired}, n = {column.n:,}"
 
 
-def _conditions(report: CheckReport, conditions: Sequence[ConditionCheck]) -> str:
+def _conditions(conditions: Sequence[ConditionCheck]) -> str:
     rows = [
         _row(("condition", "cell", "baseline", "candidate", "drop", "newly wrong", "newly right")),
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     examples = []
     for one in conditions:
-        unit = condition_unit(report, one)
         rows.append(
             _row((
                 escaped(one.condition.path),
                 escaped(one.cell),
-                value_text(one.baseline, unit),
-                value_text(one.candidate, unit),
-                drop_text(one.drop, unit),
+                value_text(one.baseline, one.unit),
+                value_text(one.candidate, one.unit),
+                drop_text(one.drop, one.unit),
                 _count(one.n_newly_wrong),
                 _count(one.n_newly_right),
             ))

@@ -8,7 +8,6 @@ from robustbench_safety.reporting.plain_text import one_line
 __all__ = [
     "TEST_NAMES",
     "column_sentence",
-    "condition_unit",
     "drop_text",
     "gated_columns",
     "interval_text",
@@ -16,6 +15,7 @@ __all__ = [
     "p_text",
     "value_text",
     "verdict",
+    "worse_conditions",
 ]
 
 #: How each test is called in a sentence.
@@ -111,7 +111,6 @@ def column_sentence(column: ColumnCheck, *, fail_on_any: bool) -> str:
     return "; ".join(parts)
 
 
-def condition_unit(report: CheckReport, condition: ConditionCheck) -> str:
-    """Return the unit of a condition's values: its cell's where that is a column, else the usual one."""
-    units = {column.column: column.unit for column in report.columns}
-    return units.get(condition.cell, "fraction")
+def worse_conditions(report: CheckReport, n: int) -> list[ConditionCheck]:
+    """Return at most ``n`` conditions on which the candidate is worse, the worst first."""
+    return [one for one in report.conditions if one.drop > 0][:n]
