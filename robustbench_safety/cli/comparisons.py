@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from robustbench_safety.cli.check_outputs import CheckOutputs
 from robustbench_safety.cli.screen import screen, show_rows
 from robustbench_safety.data import DataRoot
 from robustbench_safety.records import CheckReport, ColumnCheck, ConditionCheck
@@ -51,10 +52,13 @@ def run_check(
     tolerances: Path | None,
     fail_on_any: bool,
     allow_preprocessing_change: bool,
+    alpha: float,
     suite: str | None,
     data: DataRoot,
+    outputs: CheckOutputs,
 ) -> CheckReport:
-    """Check a candidate against its baseline, print the report and return it."""
+    """Check a candidate against its baseline, print the report, write its other forms and return it."""
+    has_table = not outputs.takes_the_screen
     report = check(
         candidate,
         baseline,
@@ -63,10 +67,13 @@ def run_check(
         tolerances=read_tolerances(tolerances, tolerance),
         fail_on_any=fail_on_any,
         allow_preprocessing_change=allow_preprocessing_change,
+        alpha=alpha,
         suite=suite,
         data=data,
     )
-    _show_report(report)
+    if has_table:
+        _show_report(report)
+    outputs.write(report)
     return report
 
 
