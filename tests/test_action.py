@@ -17,8 +17,8 @@ from robustbench_safety.records import CheckReport
 
 REPOSITORY = Path(__file__).parent.parent
 RECORDS = REPOSITORY / "leaderboard" / "records"
-PLAIN = RECORDS / "digits-safety" / "digits-cnn-plain--61da3d60.json"
-MIXING = RECORDS / "digits-safety" / "digits-cnn-noise-and-mixing--c886c29c.json"
+(PLAIN,) = (RECORDS / "digits-safety").glob("digits-cnn-plain--*.json")
+(MIXING,) = (RECORDS / "digits-safety").glob("digits-cnn-noise-and-mixing--*.json")
 
 #: Stands for the command: writes its arguments, each ended by a zero byte.
 FAKE = """#!/bin/sh

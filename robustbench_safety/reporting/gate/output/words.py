@@ -76,8 +76,8 @@ def verdict(report: CheckReport) -> str:
     columns = "column" if len(gated) == 1 else "columns"
     if failed:
         return f"{len(failed)} of {len(gated)} gated {columns} got worse: {', '.join(failed)}"
-    how = "" if report.fail_on_any else ", or not beyond chance"
-    return f"none of {len(gated)} gated {columns} got worse by more than its tolerance{how}"
+    beyond = "its tolerance" if report.fail_on_any else "its tolerance and chance"
+    return f"none of {len(gated)} gated {columns} got worse beyond {beyond}"
 
 
 def column_sentence(column: ColumnCheck, *, fail_on_any: bool) -> str:

@@ -72,7 +72,7 @@ def test_the_comment_says_verdict_numbers_conditions_and_notes() -> None:
 def test_a_check_that_passed_says_so_and_how_it_was_decided() -> None:
     body = markdown_of(report(failed=False, fail_on_any=True))
     assert "### rbs check: passed" in body
-    assert "**none of 4 gated columns got worse by more than its tolerance**" in body
+    assert "**none of 4 gated columns got worse beyond its tolerance**" in body
     assert "A column fails when its drop is above its tolerance.</sub>" not in body
     assert "A column fails when its drop is above its tolerance. Drops are" in body
 
