@@ -12,6 +12,7 @@ from robustbench_safety.cli.data_app import DataOption, data_app
 from robustbench_safety.cli.export_app import export
 from robustbench_safety.cli.leaderboard_app import BaselineOption, LeaderboardOption, leaderboard_app
 from robustbench_safety.cli.models_app import models_app
+from robustbench_safety.cli.report_app import report
 from robustbench_safety.errors import IncompleteError, RobustbenchSafetyError, UsageError
 
 __all__ = ["app", "run"]
@@ -32,6 +33,7 @@ app.add_typer(data_app, name="data")
 app.command("export")(export)
 app.command("compare")(comparisons_app.compare)
 app.command("check")(comparisons_app.check)
+app.command("report")(report)
 
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="Name of a suite or a dataset, or the path of a YAML file of either.")

@@ -246,7 +246,7 @@ def test_an_ensemble_is_a_file_and_one_for_each_member(digits: ScoreRecord, tmp_
     paths = []
     for i, model in enumerate(DEMO_MODELS):
         path = tmp_path / f"{i}.yaml"
-        path.write_text(f"model: {model.model}\ncheckpoint: {model.checkpoint}\n", encoding="utf-8")
+        path.write_text(f"model: digits:cnn\ncheckpoint: {model.checkpoint}\n", encoding="utf-8")
         paths.append(path.name)
     (tmp_path / "both.yaml").write_text(
         f"model: ensemble:both\nmembers: [{', '.join(paths)}]\ncombine: logits\n", encoding="utf-8"
@@ -279,7 +279,7 @@ def test_the_command_makes_the_same_record_again(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     model = DEMO_MODELS[0]
     shutil.copy(model.checkpoint, tmp_path)
-    first = ["score", model.model, "--suite", DEMO_SUITE, "--checkpoint", model.checkpoint.name]
+    first = ["score", "digits:cnn", "--suite", DEMO_SUITE, "--checkpoint", model.checkpoint.name]
     first += ["--limit", "10", "--batch-size", "10", "--device", "cpu", "--name", "mine, again"]
     assert run([*first, "--leaderboard", "first", "--predictions", "one"]) == 0
     (path,) = (tmp_path / "first" / "records" / DEMO_SUITE).glob("*.json")

@@ -59,7 +59,7 @@ class Charts:
 
 
 def charts_of(
-    record: ScoreRecord, row: Row | None, field: Field | None, suite: Suite | None
+    record: ScoreRecord, row: Row | None, field: Field | None, suite: Suite | None, *, why_alone: str
 ) -> Charts:
     """Draw everything that a record has data for.
 
@@ -68,6 +68,7 @@ def charts_of(
         row: Its row, where it has one on the board.
         field: The ranked rows of its board; None where there is no board.
         suite: The shipped suite that it was scored on, where it is one.
+        why_alone: Why there is no field, as the end of a sentence.
     """
     shapes = histograms(record, {cell.id: cell for cell in suite.cells} if suite is not None else None)
     drawn = [
@@ -84,7 +85,14 @@ def charts_of(
         scaled=scaled,
         unknown=tuple(drawn[:_OPEN_HISTOGRAMS]),
         more_unknown=tuple(drawn[_OPEN_HISTOGRAMS:]),
-        missing=tuple(_missing(record, field, has_heat=bool(heat), has_confidence=bool(confidence))),
+        missing=tuple(
+            _missing(
+                record,
+                has_heat=bool(heat),
+                has_confidence=bool(confidence),
+                why_alone=why_alone if field is None else "",
+            )
+        ),
     )
 
 
@@ -150,9 +158,7 @@ def _in_turn(first: Sequence[Chart], second: Sequence[Chart]) -> tuple[Chart, ..
     return tuple(out)
 
 
-def _missing(
-    record: ScoreRecord, field: Field | None, *, has_heat: bool, has_confidence: bool
-) -> list[str]:
+def _missing(record: ScoreRecord, *, has_heat: bool, has_confidence: bool, why_alone: str) -> list[str]:
     kinds = {one.condition.kind for scores in record.conditions.values() for one in scores}
     said = []
     if "corruption" in kinds and not has_heat:
@@ -163,6 +169,6 @@ def _missing(
         )
     if any(score.n_out for score in record.scores.values()) and not record.curves.ood_histogram:
         said.append("No histograms of OOD scores: the record does not keep them.")
-    if field is None:
-        said.append("No comparison with other rows: no leaderboard was named, and the record lies in none.")
+    if why_alone:
+        said.append(f"No comparison with other rows: {why_alone}")
     return said

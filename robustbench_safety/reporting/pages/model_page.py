@@ -33,6 +33,8 @@ class Shelf:
     field: Field | None
     suite: Suite | None
     """The shipped suite that the board's rows were scored on, where it is one."""
+    why_alone: str = ""
+    """Why there is no board, as the end of a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Headline:
     """One headline column of a row."""
 
     title: str
+    unit: str
+    """With the direction that is good."""
     value: str
     interval: str
     n: str
@@ -81,13 +85,8 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
     # A row of another version or digest than the board's own stands apart: neither ranks nor suite are its.
     same = shelf.board is None or record.suite == shelf.board.suite
     suite = shelf.suite if same else None
-    charts = charts_of(record, row, shelf.field if same else None, suite)
-    charts_missing = charts.missing
-    if not same:
-        charts_missing = (
-            *charts.missing[:-1],
-            "No comparison with other rows: those of the leaderboard are of another version of the suite.",
-        )
+    why_alone = shelf.why_alone if same else "those of the leaderboard are of another version of the suite."
+    charts = charts_of(record, row, shelf.field if same else None, suite, why_alone=why_alone)
     return {
         "record": record,
         "digest": digest,
@@ -107,7 +106,7 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
             for condition, warnings in record.attack_warnings.items()
         ],
         "charts": charts,
-        "missing": charts_missing,
+        "missing": charts.missing,
         "shades": range(N_SHADES),
         "scores": score_table(record),
         "details": condition_details(record),
@@ -146,7 +145,8 @@ def _headline(name: str, record: ScoreRecord, row: Row | None) -> Headline:
     to_know += [one_line(text, _REASON) for text in (score.reason, score.note) if text]
     rank = row.ranks.get(name) if row is not None else None
     return Headline(
-        title=f"{words(name)} ({unit}, {direction})" if unit else f"{words(name)} ({direction})",
+        title=words(name),
+        unit=f"{unit}, {direction}" if unit else direction,
         value=shown(score),
         interval=shown_interval(score),
         n=f"{score.n:,}" + (f" + {score.n_out:,} unknown" if score.n_out else ""),

@@ -184,9 +184,9 @@ def test_a_chart_without_data_is_left_out_with_a_sentence(partial: ScoreRecord) 
     assert "Error by corruption and severity" not in text
     clean = next((LEADERBOARD / "records" / "cifar10-clean").glob("*.json"))
     filed = file_of(clean)
-    shelf = Shelf(board=None, field=None, suite=None)
+    shelf = Shelf(board=None, field=None, suite=None, why_alone="it lies alone.")
     text = check_page(report_page(filed.record, filed.digest, None, shelf)).text
-    assert "No comparison with other rows" in text
+    assert "No comparison with other rows: it lies alone." in text
 
 
 def test_a_record_without_intervals_has_a_page(partial: ScoreRecord) -> None:
