@@ -66,10 +66,17 @@ def refuse_nulls(baseline: Side, candidate: Side, columns: Iterable[str]) -> Non
     for column in columns:
         both = [side.record.scores[column] for side in (baseline, candidate)]
         if (both[0].value is None) != (both[1].value is None):
-            before, after = ("no value" if one.value is None else f"{one.value:.6g}" for one in both)
-            reason = next(one.reason for one in both if one.reason)
-            raise _differ(
-                f"column {column}", baseline, candidate, before, after, f"measure it in both: {reason}"
+            lacks, reason = next(
+                (side, one.reason)
+                for side, one in zip((baseline, candidate), both, strict=True)
+                if one.value is None
+            )
+            raise IncompatiblePredictionsError(
+                f"not comparable: column {column} has no value in the {lacks.role} "
+                f"{lacks.record.display_name[:80]!r}",
+                expected="a value in both records, or in neither",
+                found=str(reason),
+                fix="score both on all that the column is made of",
             )
 
 

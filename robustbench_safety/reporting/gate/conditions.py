@@ -15,6 +15,8 @@ from robustbench_safety.reporting.gate.units import unit_values
 
 __all__ = ["compared_conditions"]
 
+#: Drops of different units have no order among themselves.
+_UNITS = ("fraction", "score", "nats")
 #: Sample ids shown of each condition.
 _EXAMPLES = 5
 
@@ -28,7 +30,7 @@ def compared_conditions(cells: Sequence[Cell], baseline: Side, candidate: Side) 
         candidate: Which is compared.
 
     Returns:
-        One a cell and condition, the largest drop first; drops of all units in one order. Where the answers
+        One a cell and condition, the largest drop first: of fractions, then of other units. Where the answers
         to single images are at hand, for error rates, with how many are newly wrong and right, and the ids
         of the first few newly wrong.
     """
@@ -40,7 +42,7 @@ def compared_conditions(cells: Sequence[Cell], baseline: Side, candidate: Side) 
             except IncompatiblePredictionsError:
                 continue
             found.append(_compared(cell, before, after, baseline, candidate))
-    return tuple(sorted(found, key=lambda one: -one.drop))
+    return tuple(sorted(found, key=lambda one: (_UNITS.index(one.unit), -one.drop)))
 
 
 def _compared(
