@@ -10,26 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from robustbench_safety.companion import Companion
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.devices import compile_network, describe, measured_batch_size, select_device
 from robustbench_safety.engines.local import Progress, Silent, run_jobs
 from robustbench_safety.errors import ModelError, UsageError
-from robustbench_safety.files import read_yaml, slugify
-from robustbench_safety.jobs import Job, prepare
+from robustbench_safety.files import read_yaml
+from robustbench_safety.jobs import prepare
 from robustbench_safety.models import Model, load_model
-from robustbench_safety.models.families import libraries_of
 from robustbench_safety.normalising import check_aggregates
-from robustbench_safety.predicting import first_images
+from robustbench_safety.opening import On, open_run
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.preparing import prepare_jobs
-from robustbench_safety.records import Baseline, Condition, Precision, RunInfo, ScoreRecord, Suite
+from robustbench_safety.records import Baseline, Condition, Precision, ScoreRecord, Suite
 from robustbench_safety.robustness import check_robustness
 from robustbench_safety.runs import Run
 from robustbench_safety.scoring import score_predictions
-from robustbench_safety.startup import CHECKED, check_first_batch
 from robustbench_safety.stated import StatedDifference, compare_with_stated
 from robustbench_safety.submitted import find_submission, refuse_settings, store_submission
 from robustbench_safety.suites import load_suite, refuse_model, suite_baselines
@@ -49,16 +44,6 @@ class Evaluation:
     """Accuracies that the model's authors state, against those measured here."""
     skipped: tuple[str, ...] = ()
     """Datasets left out because their data were missing, in part or whole, each with the reason."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _On:
-    """How a network runs."""
-
-    device: str | None
-    precision: Precision | None
-    tf32: bool = False
-    compiled: bool = False
 
 
 def score(
@@ -140,11 +125,11 @@ def score(
     jobs, skipped = prepare_jobs(
         chosen, root, loaded.spec, n_classes=loaded.n_classes, seed=used_seed, limit=limit,
         skip_missing=skip_missing)  # fmt: skip
-    run = _open_run(
+    run = open_run(
         loaded, jobs[0], Path(predictions), name=name, batch_size=batch_size, seed=used_seed, limit=limit,
-        usual_seed=chosen.seed, on=_On(device=device, precision=precision, tf32=tf32, compiled=compiled),
+        usual_seed=chosen.seed, on=On(device=device, precision=precision, tf32=tf32, compiled=compiled),
     )  # fmt: skip
-    run_jobs(loaded, jobs, run, workers=workers or _default_workers(), progress=progress or Silent())
+    run_jobs(loaded, jobs, run, workers=workers or default_workers(), progress=progress or Silent())
     record, companion = score_predictions(run, chosen, root, baselines=baselines)
     stated = compare_with_stated(record, chosen, loaded.published_accuracy)
     return Evaluation(
@@ -217,10 +202,10 @@ def predict(
     chosen = condition or opened.manifest.all_conditions()[0]
     loaded = _loaded(model, checkpoint, opened.manifest.label_space)
     job = prepare(opened, chosen, label_space=loaded.spec.label_space, seed=seed, limit=limit)
-    run = _open_run(
+    run = open_run(
         loaded, job, Path(predictions), name=None, batch_size=batch_size, seed=seed, limit=limit,
-        usual_seed=0, on=_On(device=device, precision=precision))  # fmt: skip
-    run_jobs(loaded, [job], run, workers=_default_workers(), progress=Silent())
+        usual_seed=0, on=On(device=device, precision=precision))  # fmt: skip
+    run_jobs(loaded, [job], run, workers=default_workers(), progress=Silent())
     return read_predictions(run.path(chosen))
 
 
@@ -253,7 +238,8 @@ def _data_root(data: DataRoot | str | Path | None) -> DataRoot:
     return DataRoot(root=Path(data)) if isinstance(data, str | Path) else data or DataRoot.default()
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
+    """Return one thread a core, at most 8."""
     return min(8, os.cpu_count() or 1)
 
 
@@ -282,56 +268,3 @@ def _check_options(batch_size: int | None, limit: int | None, workers: int | Non
     ):
         if value is not None and value < lowest:
             raise UsageError(name, expected=f"a whole number, at least {lowest}", found=str(value))
-
-
-def _open_run(
-    model: Model,
-    first_job: Job,
-    predictions: Path,
-    *,
-    name: str | None,
-    batch_size: int | None,
-    seed: int,
-    limit: int | None,
-    usual_seed: int,
-    on: _On,
-) -> Run:
-    """Put the network on its device and open the run folder, measuring the batch size only when it is new."""
-    place = select_device(on.device, tf32=on.tf32)
-    precision = on.precision or model.precision or "float32"
-    model.network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if on.compiled:
-        compile_network(model.network)
-    slug = slugify(name or model.name)
-    options = tuple(option for option in ("tf32", "compiled") if getattr(on, option))
-    folder = predictions / Run.folder_name(
-        slug, model.spec, precision=precision, device=str(place), options=options
-    )
-    # A smoke run must not stand in the way of the whole one.
-    if limit is not None:
-        folder = folder.with_name(f"{folder.name}--limit-{limit}")
-    if seed != usual_seed:
-        folder = folder.with_name(f"{folder.name}--seed-{seed}")
-    if batch_size is None and (folder / "run.json").exists():
-        batch_size = Run.load(folder).info.environment.batch_size
-    images, ids = first_images(model, first_job, most=CHECKED)
-    if batch_size is None:
-        batch_size = measured_batch_size(model.network, images[0], place, precision)
-    check_first_batch(model, images, ids, place, precision, batch_size=batch_size)
-    info = RunInfo(
-        schema_version=1,
-        slug=slug,
-        display_name=name or model.name,
-        model=model.spec,
-        seed=seed,
-        limit=limit,
-        environment=describe(
-            place,
-            precision,
-            batch_size,
-            tf32=on.tf32,
-            compiled=on.compiled,
-            libraries=libraries_of(model.spec),
-        ),
-    )
-    return Run.resume_or_start(folder, info)

@@ -54,6 +54,8 @@ class Job:
     """Whether penultimate features are kept beside, where the network has such."""
     seed: int
     limit: int | None
+    drawn_by: int | None
+    """Seed that draws the ``limit`` source images for an audit; None to take the first."""
     samples: int
     """Samples taken."""
     frames: int
@@ -80,8 +82,8 @@ class Job:
             DataError: The data are not what the manifest says.
         """
         return _opened(
-            self.dataset, self.condition, self.label_space, self.attack, seed=self.seed, limit=self.limit
-        )
+            self.dataset, self.condition, self.label_space, self.attack, seed=self.seed, limit=self.limit,
+            drawn_by=self.drawn_by)  # fmt: skip
 
     def loader(
         self,
@@ -125,13 +127,17 @@ def prepare(
     features: bool = False,
     seed: int = 0,
     limit: int | None = None,
+    drawn_by: int | None = None,
 ) -> Job:
     """Open a condition and check names, counts and labels; no pixel is read.
+
+    With ``drawn_by`` the ``limit`` images are drawn by that seed and their ids: the same in every condition
+    of a dataset, and without the seed nobody knows which.
 
     Raises:
         DataError: The data are not what the manifest says, or have classes that the model does not know.
     """
-    images = _opened(dataset, condition, label_space, attack, seed=seed, limit=limit)
+    images = _opened(dataset, condition, label_space, attack, seed=seed, limit=limit, drawn_by=drawn_by)
     return Job(
         condition=condition,
         dataset=dataset,
@@ -142,6 +148,7 @@ def prepare(
         features=features,
         seed=seed,
         limit=limit,
+        drawn_by=drawn_by,
         samples=len(images.indices),
         frames=images.reader.frames,
     )
@@ -155,10 +162,12 @@ def _opened(
     *,
     seed: int,
     limit: int | None,
+    drawn_by: int | None,
 ) -> Images:
     reader = dataset.open(condition, seed=seed)
     keys = dataset.label_keys(reader)
-    indices = limited(reader.groups, limit, class_sorted=reader.class_sorted)
+    first = limit if drawn_by is None else None
+    indices = limited(reader.groups, first, class_sorted=reader.class_sorted)
     labels = labels_in(label_space, dataset, keys)
     if attack is not None:
         indices = drawn_images(indices, reader.sample_ids, attack.images, seed=seed, purpose="attacked")
@@ -169,6 +178,9 @@ def _opened(
                 found="images of no class",
                 fix="attack a dataset of role clean or shift",
             )
+    if drawn_by is not None:
+        # Of those that the attack has drawn: others it has not been made on.
+        indices = drawn_images(indices, reader.sample_ids, limit, seed=drawn_by, purpose="audited")
     return Images(reader=reader, indices=indices, label_keys=keys, labels=labels)
 
 

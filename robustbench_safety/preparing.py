@@ -39,6 +39,7 @@ def prepare_jobs(
     seed: int,
     limit: int | None,
     skip_missing: bool,
+    drawn_by: int | None = None,
 ) -> tuple[list[Job], list[str]]:
     """Open every condition that a suite needs; no pixel is read.
 
@@ -50,6 +51,8 @@ def prepare_jobs(
         seed: Of generated images and attacks.
         limit: Source images taken of each dataset; None for all.
         skip_missing: Leave out what is missing instead of raising.
+        drawn_by: Seed that draws the ``limit`` images for an audit, which looks at all of their logits; None
+            to take the first.
 
     Returns:
         The conditions, opened, and what was left out: one line a dataset, with the reason.
@@ -80,8 +83,8 @@ def prepare_jobs(
             job = prepare(
                 dataset, condition, label_space=spec.label_space, attack=attack,
                 detector_pass=passes.get(condition.name) if condition.kind == "detector-pass" else None,
-                columns=stored_columns(condition, n_classes), features=condition in featured, seed=seed,
-                limit=limit)  # fmt: skip
+                columns=stored_columns(condition, n_classes) if drawn_by is None else "logits",
+                features=condition in featured, seed=seed, limit=limit, drawn_by=drawn_by)  # fmt: skip
             jobs.append(job)
         except DataError as error:
             found.errors[condition.path] = error

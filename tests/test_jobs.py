@@ -16,7 +16,7 @@ from robustbench_safety.errors import DataError
 from robustbench_safety.evaluation import score
 from robustbench_safety.jobs import Job, prepare, stored_columns
 from robustbench_safety.labels import class_digest, class_map_digest
-from robustbench_safety.records import Condition, Preprocessing
+from robustbench_safety.records import Attack, Condition, Preprocessing
 
 #: The network's classes; a dataset has some of them in an order of its own.
 PETS = ["cat", "dog", "fox", "owl"]
@@ -267,3 +267,36 @@ def test_the_loader_of_a_job_follows_the_manifest(
 def test_logits_are_kept_but_for_the_many_rows_of_many_classes(kind: str, n_classes: int, kept: str) -> None:
     condition = Condition.model_validate({"dataset": "a", "kind": kind, "name": "b", "level": 1})
     assert stored_columns(condition, n_classes) == kept
+
+
+def test_an_audit_draws_the_same_images_in_every_condition_of_a_dataset() -> None:
+    ids = []
+    for name in ("digits", "digits-c", "digits-p"):
+        dataset = load_dataset(name)
+        for condition in dataset.manifest.all_conditions()[:2]:
+            images = prepare(dataset, condition, label_space="digits", limit=20, drawn_by=5).open()
+            ids.append([images.reader.sample_ids[i] for i in images.indices])
+    assert len(ids[0]) == 20
+    assert all(one == ids[0] for one in ids)
+    assert ids[0] != [f"{i:05d}" for i in range(20)]
+    digits = load_dataset("digits")
+    clean = digits.manifest.all_conditions()[0]
+    other = prepare(digits, clean, label_space="digits", limit=20, drawn_by=6).open()
+    assert [other.reader.sample_ids[i] for i in other.indices] != ids[0]
+    whole = prepare(digits, clean, label_space="digits", limit=9000, drawn_by=5)
+    assert whole.samples == 850
+
+
+def test_an_audit_draws_from_the_images_that_an_attack_has_drawn() -> None:
+    digits = load_dataset("digits")
+    attack = Attack(name="pgd", norm="linf", eps="2/255", steps=2, step="1/255", images=40)
+    condition = Condition(dataset="digits", kind="attack", name=attack.condition_name(0), level=0)
+
+    def indices(limit: int | None, drawn_by: int | None) -> set[int]:
+        job = prepare(digits, condition, label_space="digits", attack=attack, limit=limit, drawn_by=drawn_by)
+        return set(job.open().indices.tolist())
+
+    attacked = indices(None, None)
+    assert len(attacked) == 40
+    assert indices(30, 5) < attacked
+    assert indices(500, 5) == attacked

@@ -85,6 +85,58 @@ def leaderboard_add(
     )
 
 
+@leaderboard_app.command("audit")
+def leaderboard_audit(
+    record: RecordArgument,
+    model: Annotated[str, typer.Argument(help="family:architecture, or the path of a model file in YAML.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="File of weights.")] = None,
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+    data: DataOption = None,
+    images: Annotated[
+        str, typer.Option(help="Source images drawn of each dataset, at least 500; or all.")
+    ] = "500",
+    seed: Annotated[int | None, typer.Option(help="That draws them; a new one by default.")] = None,
+    by: ByOption = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Keep the predictions there; with --seed an audit is resumed.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...")] = None,
+    batch_size: Annotated[str, typer.Option(help="Images in a batch; auto measures which is best.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Threads that decode images.")] = None,
+    suite: Annotated[Path | None, typer.Option(help="YAML of a suite of one's own.")] = None,
+    baseline: BaselineOption = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Unpickle a checkpoint that runs code.")
+    ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run a program handed in: .pt2, TorchScript, python:.")
+    ] = False,
+) -> None:
+    """Predict drawn images again; where they agree with the record, file it as verified. Else exit code 1."""
+    from robustbench_safety.cli.auditing import images_of, run_audit
+    from robustbench_safety.cli.options import batch_size_of, data_root_of
+
+    code = run_audit(
+        leaderboard,
+        record,
+        model,
+        checkpoint=checkpoint,
+        data=data_root_of(data),
+        suite=suite,
+        baseline=baseline or [],
+        images=images_of(images),
+        seed=seed,
+        predictions=predictions,
+        by=by,
+        device=device,
+        batch_size=batch_size_of(batch_size),
+        workers=workers,
+        trust_pickle=trust_pickle,
+        trust_code=trust_code,
+    )
+    raise typer.Exit(code)
+
+
 @leaderboard_app.command("show")
 def leaderboard_show(
     suite: Annotated[str | None, typer.Argument(help="One suite; all when left out.")] = None,
