@@ -1,0 +1,95 @@
+"""Every block of code in the documentation: run from top to bottom, or, where its data are not at hand, read.
+
+``make demo`` and ``make test`` are not run here: the first is what ``rbs demo`` runs below, behind an installation of
+several minutes, and the second is what runs this file.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from robustbench_safety.cli import commands
+from tests.docs import pages
+from tests.docs.command_lines import check_command, check_mention
+from tests.docs.page_runs import PageRun, nothing_left_behind, supply
+from tests.docs.pages import PAGES, blocks, inline_commands
+from tests.long_checks import LONG
+
+#: Images of each dataset in `rbs demo`, which has no such option: all of them take a minute or two.
+_DEMO_IMAGES = 24
+
+
+@pytest.fixture(autouse=True)
+def _a_short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not LONG:
+        monkeypatch.setattr(commands, "score", functools.partial(commands.score, limit=_DEMO_IMAGES))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_every_block_of_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
+    supply(page, tmp_path)
+    with nothing_left_behind(tmp_path):
+        PageRun(page, tmp_path).run()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if inline_commands(page)])
+def test_every_command_within_a_sentence_exists(page: str) -> None:
+    for command in inline_commands(page):
+        check_mention(command)
+
+
+# ------------------------------------------------------------------------ whether these tests can fail at all
+
+
+def failure(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return how a page fails."""
+    monkeypatch.setattr(pages, "REPOSITORY", folder)
+    (folder / "page.md").write_text(text)
+    (folder / "work").mkdir()
+    with nothing_left_behind(folder / "work"), pytest.raises(AssertionError) as caught:
+        PageRun("page.md", folder / "work").run()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```sh\nrbs score digits:cnn --suite no-such-suite\n```\n", "unknown suite"),
+        ("```sh\nrbs score cifar:resnet20 --checkpoint F --suite cifar10-clean\n```\n", "ended with 2"),
+        ("```sh\nfalse\n```\n", "page.md, line 2"),
+        ('```sh title="needs data"\nrbs score timm:resnet50 --suit imagenet-a\n```\n', "--suit"),
+        ('```sh title="needs data"\nrbs score timm:resnet50 --suite imagenet-b\n```\n', "there is no imagenet-b"),
+        ('```sh title="needs data"\nrbs score timm:resnet51 --suite imagenet-a\n```\n', "has no resnet51"),
+        ('```sh title="needs data"\nrbs score tinm:resnet50 --suite imagenet-a\n```\n', "no family tinm"),
+        ('```sh title="needs data"\nrbs data show imagenet-b\n```\n', "there is no imagenet-b"),
+        ('```sh title="needs data"\nrbs data get imagenet-a\n```\n', "there is no command get"),
+        ('```sh title="needs data"\nrm -r data\n```\n', "not one of ours"),
+        ('```sh title="not run"\nrbs demo\n```\n', "no block may be called 'not run'"),
+        ("```console\nrbs demo\n```\n", "this is console"),
+        ("```python\nimport robustbench_safety as rbs\nrbs.scores\n```\n", "no attribute"),
+        ('```python title="needs data"\nif\n```\n', "SyntaxError"),
+        ("```pycon\n>>> 1 + 1\n3\n```\n", "Expected:"),
+        ('```sh\necho one\n```\n\n```text title="prints"\ntwo\n```\n', "not printed: two"),
+        ("```sh\nmake coffee\n```\n", "no target coffee"),
+        ("```sh\nrbs demo\n", "has no end"),
+    ],
+)
+def test_a_page_with_a_fault_fails(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert message in failure(text, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("command", ["rbs scores", "rbs score --limits 3", "rbs leaderboard build|check"])
+def test_a_sentence_with_a_command_that_there_is_not_fails(command: str) -> None:
+    with pytest.raises(AssertionError, match="there is no"):
+        check_mention(command)
+
+
+def test_a_marked_command_with_a_file_of_the_page_is_read(tmp_path: Path) -> None:
+    check_command("rbs score mine.yaml --suite own.yaml", tmp_path, written={"own.yaml"})
+    with pytest.raises(AssertionError, match=r"no block of the page writes own\.yaml"):
+        check_command("rbs score mine.yaml --suite own.yaml", tmp_path, written=())
