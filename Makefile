@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test cover check table bench bench-peers golden lock clean install
+.PHONY: demo test cover check docs table bench bench-peers golden lock clean install
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -47,6 +47,10 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, t
 	  tests/metrics/test_calibration_intervals.py tests/attacks/test_auto.py \
 	  tests/attacks/test_published_networks.py
 	$(BIN)/python -m tests.golden.cifar10_safety
+
+# The theme would announce its successor on every build.
+docs: $(INSTALLED)  ## the documentation as a site: build/docs/index.html, which needs no server
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
 	$(BIN)/rbs leaderboard build

@@ -59,7 +59,9 @@ def check_mention(command: str) -> None:
     command = command.removeprefix(".venv/bin/")
     found, rest = _group(command.split()[1:])
     if not isinstance(found, TyperGroup):
-        options = {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        options = {
+            name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
         given = {word.partition("=")[0] for word in rest if word.startswith("--")} - {"--help"}
         assert given <= options, f"{command}: there is no {', '.join(sorted(given - options))}"
 

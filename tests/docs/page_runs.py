@@ -73,6 +73,7 @@ class PageRun:
         if command.startswith("make "):
             _check_target(command)
             return ""
+        expected = block.exit_code if command == block.commands[-1] else 0
         if is_rbs(command):
             if not block.is_run:
                 check_command(command, self.folder, written=self.written)
@@ -80,8 +81,7 @@ class PageRun:
             said, errors = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
                 code = run(words(command, self.folder)[1:])
-            last = command == block.commands[-1]
-            assert code == (block.exit_code if last else 0), f"{command} ended with {code}: {errors.getvalue()}"
+            assert code == expected, f"{command} ended with {code}: {errors.getvalue()}"
             return said.getvalue()
         if stand_in := STAND_INS.get(command.partition(" #")[0].strip()):
             return stand_in(self.folder)
@@ -89,12 +89,16 @@ class PageRun:
         done = subprocess.run(
             ["bash", "-ec", command],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(REPOSITORY),
+                "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+            },
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == block.exit_code, done.stderr
+        assert done.returncode == expected, f"{command} ended with {done.returncode}: {done.stderr}"
         return done.stdout
 
     def _python(self, block: Block) -> None:
@@ -113,7 +117,9 @@ class PageRun:
     def _session(self, block: Block, name: str) -> None:
         test = doctest.DocTestParser().get_doctest(block.text, self.names, name, self.page, block.line - 1)
         found: list[str] = []
-        doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(test, out=found.append, clear_globs=False)
+        doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(
+            test, out=found.append, clear_globs=False
+        )
         assert not found, "".join(found)
         self.names.update(test.globs)
 
@@ -143,7 +149,10 @@ def install_package(folder: Path) -> str:
     The environment of the tests stays as it is, and no index is asked for the backend.
     """
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=folder, check=True, capture_output=True
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     (wheel,) = (folder / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

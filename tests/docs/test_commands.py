@@ -1,7 +1,7 @@
 """Every block of code in the documentation: run from top to bottom, or, where its data are not at hand, read.
 
-``make demo`` and ``make test`` are not run here: the first is what ``rbs demo`` runs below, behind an installation of
-several minutes, and the second is what runs this file.
+``make demo`` and ``make test`` are not run here: the first is what ``rbs demo`` runs below, behind an
+installation of several minutes, and the second is what runs this file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_safety.cli import commands
+from robustbench_safety.evaluation import score
 from tests.docs import pages
 from tests.docs.command_lines import check_command, check_mention
 from tests.docs.page_runs import PageRun, nothing_left_behind, supply
@@ -19,13 +19,14 @@ from tests.docs.pages import PAGES, blocks, inline_commands
 from tests.long_checks import LONG
 
 #: Images of each dataset in `rbs demo`, which has no such option: all of them take a minute or two.
-_DEMO_IMAGES = 24
+_DEMO_IMAGES = 10
 
 
 @pytest.fixture(autouse=True)
 def _a_short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     if not LONG:
-        monkeypatch.setattr(commands, "score", functools.partial(commands.score, limit=_DEMO_IMAGES))
+        short = functools.partial(score, limit=_DEMO_IMAGES)
+        monkeypatch.setattr("robustbench_safety.cli.commands.score", short)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
@@ -54,33 +55,40 @@ def failure(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(caught.value)
 
 
+NEEDS_DATA = 'sh title="needs data"'
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("language", "code", "message"),
     [
-        ("```sh\nrbs score digits:cnn --suite no-such-suite\n```\n", "unknown suite"),
-        ("```sh\nrbs score cifar:resnet20 --checkpoint F --suite cifar10-clean\n```\n", "ended with 2"),
-        ("```sh\nfalse\n```\n", "page.md, line 2"),
-        ('```sh title="needs data"\nrbs score timm:resnet50 --suit imagenet-a\n```\n', "--suit"),
-        ('```sh title="needs data"\nrbs score timm:resnet50 --suite imagenet-b\n```\n', "there is no imagenet-b"),
-        ('```sh title="needs data"\nrbs score timm:resnet51 --suite imagenet-a\n```\n', "has no resnet51"),
-        ('```sh title="needs data"\nrbs score tinm:resnet50 --suite imagenet-a\n```\n', "no family tinm"),
-        ('```sh title="needs data"\nrbs data show imagenet-b\n```\n', "there is no imagenet-b"),
-        ('```sh title="needs data"\nrbs data get imagenet-a\n```\n', "there is no command get"),
-        ('```sh title="needs data"\nrm -r data\n```\n', "not one of ours"),
-        ('```sh title="not run"\nrbs demo\n```\n', "no block may be called 'not run'"),
-        ("```console\nrbs demo\n```\n", "this is console"),
-        ("```python\nimport robustbench_safety as rbs\nrbs.scores\n```\n", "no attribute"),
-        ('```python title="needs data"\nif\n```\n', "SyntaxError"),
-        ("```pycon\n>>> 1 + 1\n3\n```\n", "Expected:"),
-        ('```sh\necho one\n```\n\n```text title="prints"\ntwo\n```\n', "not printed: two"),
-        ("```sh\nmake coffee\n```\n", "no target coffee"),
-        ("```sh\nrbs demo\n", "has no end"),
+        ("sh", "rbs score digits:cnn --suite no-such-suite", "unknown suite"),
+        ("sh", "rbs score cifar:resnet20 --checkpoint F --suite cifar10-clean", "ended with 2"),
+        ("sh", "false", "page.md, line 2"),
+        ("sh", "make coffee", "no target coffee"),
+        (NEEDS_DATA, "rbs score timm:resnet50 --suit imagenet-a", "--suit"),
+        (NEEDS_DATA, "rbs score timm:resnet50 --suite imagenet-b", "there is no imagenet-b"),
+        (NEEDS_DATA, "rbs score timm:resnet51 --suite imagenet-a", "has no resnet51"),
+        (NEEDS_DATA, "rbs score tinm:resnet50 --suite imagenet-a", "no family tinm"),
+        (NEEDS_DATA, "rbs score mine --suite imagenet-a", "neither family:name nor a model file"),
+        (NEEDS_DATA, "rbs data show imagenet-b", "there is no imagenet-b"),
+        (NEEDS_DATA, "rbs data get imagenet-a", "there is no command get"),
+        (NEEDS_DATA, "rm -r data", "not one of ours"),
+        ('sh title="not run"', "rbs demo", "no block may be called 'not run'"),
+        ("console", "rbs demo", "this is console"),
+        ("", "rbs demo", "this is none"),
+        ("python", "import robustbench_safety as rbs\nrbs.scores", "no attribute"),
+        ('python title="needs data"', "if", "SyntaxError"),
+        ("pycon", ">>> 1 + 1\n3", "Expected:"),
+        ("yaml", "a: [1", "expected ',' or ']'"),
+        ("sh", 'echo one\n```\n\n```text title="prints"\ntwo', "not printed: two"),
+        ("text", "without an end\n~~~", "has no end"),
     ],
 )
 def test_a_page_with_a_fault_fails(
-    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    language: str, code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert message in failure(text, tmp_path, monkeypatch)
+    end = "" if code.endswith("~~~") else "```\n"
+    assert message in failure(f"```{language}\n{code}\n{end}", tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("command", ["rbs scores", "rbs score --limits 3", "rbs leaderboard build|check"])
