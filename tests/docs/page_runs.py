@@ -188,6 +188,6 @@ def nothing_left_behind(folder: Path) -> Iterator[None]:
 
 
 def supply(page: str, folder: Path) -> None:
-    """Put into a page's folder what its reader has at hand: the README speaks of a clone."""
-    if page == "README.md":
+    """Put into a page's folder what its reader has at hand: these pages speak of a clone."""
+    if page in ("README.md", "docs/leaderboard.md"):
         shutil.copytree(REPOSITORY / "leaderboard", folder / "leaderboard")

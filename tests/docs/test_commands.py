@@ -19,7 +19,7 @@ from tests.docs.pages import PAGES, blocks, inline_commands
 from tests.long_checks import LONG
 
 #: Images of each dataset in `rbs demo`, which has no such option: all of them take a minute or two.
-_DEMO_IMAGES = 10
+_DEMO_IMAGES = 6
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,15 @@ def test_every_block_of_the_page_does_what_it_says(page: str, tmp_path: Path) ->
     supply(page, tmp_path)
     with nothing_left_behind(tmp_path):
         PageRun(page, tmp_path).run()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_command_stands_in_an_indented_block_that_would_not_be_run(page: str) -> None:
+    text = (pages.REPOSITORY / page).read_text(encoding="utf-8")
+    for block in blocks(page):
+        text = text.replace(block.text, "")
+    starts = ("    rbs ", "    .venv/bin/", "    make ")
+    assert not [line for line in text.splitlines() if line.startswith(starts)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if inline_commands(page)])
