@@ -44,6 +44,26 @@ class CheckOutputs:
             )
         return bool(there)
 
+    def refuse_clash(self, *read: Path | None) -> None:
+        """Refuse to write over a file that is read, or two forms into one file.
+
+        Args:
+            read: Files that the check reads; None where there is none.
+
+        Raises:
+            UsageError: There is such a file.
+        """
+        taken = {one.resolve() for one in read if one is not None}
+        for one in fields(self):
+            path: Path | None = getattr(self, one.name)
+            if path is None or path == _SCREEN:
+                continue
+            if path.resolve() in taken:
+                raise UsageError(
+                    f"--{one.name} {path}", expected="a file of its own", found="one that is used already"
+                )
+            taken.add(path.resolve())
+
     def write(self, report: CheckReport) -> None:
         """Write every form that was asked for.
 

@@ -59,6 +59,8 @@ def run_check(
 ) -> CheckReport:
     """Check a candidate against its baseline, print the report, write its other forms and return it."""
     has_table = not outputs.takes_the_screen
+    companions = [record.with_suffix(".parquet") for record in (candidate, baseline) if record.suffix]
+    outputs.refuse_clash(candidate, baseline, *companions, tolerances)
     report = check(
         candidate,
         baseline,

@@ -98,6 +98,18 @@ def check(
 
         if candidate is not None or baseline is not None:
             raise UsageError("--plan", expected="no records: it plans before there are any", found="a record")
+        others = {
+            "--predictions": predictions, "--baseline-predictions": baseline_predictions,
+            "--tolerances": tolerances, "--fail-on-any": fail_on_any, "--suite": suite, "--data": data,
+            "--allow-preprocessing-change": allow_preprocessing_change,
+            "--junit": junit, "--markdown": markdown, "--annotations": annotations,
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value]:
+            raise UsageError(
+                "--plan",
+                expected="--n, --discordance, --drop, --columns, --alpha, --tolerance or --json with it",
+                found=", ".join(given),
+            )
         run_plan(
             n,
             discordance,

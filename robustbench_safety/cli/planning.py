@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
 from robustbench_safety.cli.screen import screen, show_rows
 from robustbench_safety.errors import UsageError
 from robustbench_safety.files import write_json
@@ -35,7 +37,7 @@ def run_plan(
         alpha: Chance, at most, that any column fails where none is worse.
         n_columns: Columns that are tested together.
         drops: True drops to show, in points; round ones when empty.
-        json: File for the plan; None for none.
+        json: File for the plan; None for none, ``-`` for standard output in place of the words.
 
     Raises:
         UsageError: A value is missing or cannot be used.
@@ -54,6 +56,9 @@ def run_plan(
         raise UsageError("--tolerance", expected="points from 0 to 100", found=f"{tolerance:g}")
     rule = McnemarRule(tolerance=tolerance / 100, alpha=alpha, n_columns=n_columns)
     plan = plan_check(n, discordance=discordance, rule=rule, drops=[drop / 100 for drop in drops] or None)
+    if json == Path("-"):
+        typer.echo(plan.model_dump_json(indent=1))
+        return
     if json is not None:
         write_json(json, plan)
     _show(plan)

@@ -9,6 +9,7 @@ import pytest
 
 from robustbench_safety.cli.app import run
 from robustbench_safety.records import CheckReport
+from robustbench_safety.records.plan import CheckPlan
 
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "records" / "digits-safety"
 PLAIN, MIXING = (
@@ -44,6 +45,12 @@ def test_a_plan_is_printed_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -
     assert "> 99.9 %" in out
 
 
+def test_a_plan_in_json_on_standard_output_is_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "--plan", "--n", "1000", "--discordance", "0.1", "--json", "-"]) == 0
+    plan = CheckPlan.model_validate_json(capsys.readouterr().out)
+    assert (plan.n, plan.n_columns, plan.tolerance) == (1000, 5, 0.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -55,11 +62,15 @@ def test_a_plan_is_printed_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -
         (["--plan", "--n", "100", "--discordance", "0.1", "--drop", "-1"], "drop cannot be used"),
         (["--plan", "--n", "100", "--discordance", "0.1", "--columns", "0"], "n_columns cannot be used"),
         (["--plan", "--n", "many", "--discordance", "0.1"], "--n"),
+        (["--plan", "--n", "100", "--discordance", "0.1", "--junit", "x"], "found --junit"),
+        (["--plan", "--n", "100", "--discordance", "0.1", "--fail-on-any"], "found --fail-on-any"),
         ([PLAIN, "--plan", "--n", "100", "--discordance", "0.1"], "no records"),
         ([PLAIN], "a check is of two records"),
         ([], "a check is of two records"),
         ([PLAIN, "--baseline", PLAIN, "--n", "10"], "with --plan alone"),
         ([PLAIN, "--baseline", PLAIN, "--json", "-", "--junit", "-"], "one form on standard output"),
+        ([PLAIN, "--baseline", PLAIN, "--json", PLAIN], "one that is used already"),
+        ([PLAIN, "--baseline", PLAIN, "--json", "x", "--junit", "./x"], "one that is used already"),
         ([PLAIN, "--baseline", PLAIN, "--alpha", "1.5"], "alpha cannot be used"),
     ],
 )
