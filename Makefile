@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test cover check docs table bench bench-peers golden lock clean install
+.PHONY: demo test cover check docs table site bench bench-peers golden lock clean install
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -53,12 +53,16 @@ docs: $(INSTALLED)  ## the documentation as a site: build/docs/index.html, which
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 table: $(INSTALLED)  ## make the tables of the leaderboard from its records
+	$(BIN)/rbs leaderboard build --no-site
+
+site: $(INSTALLED)  ## the tables and the pages: open leaderboard/site/index.html
 	$(BIN)/rbs leaderboard build
 
 bench: $(INSTALLED)  ## time the suite against the bare network, as ratios in one run
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.predict
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.wrapper
 	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.rescore
+	$(BIN)/python -m benchmarks.leaderboard
 
 # imagecorruptions has not been released since NumPy 2 and asks for pkg_resources, which newer setuptools lack.
 PEERS := benchmarks/.peers

@@ -9,7 +9,7 @@ from robustbench_safety.cli.progress import shown_progress
 from robustbench_safety.cli.screen import messages, screen, show_record, show_suite_table
 from robustbench_safety.data import DataRoot
 from robustbench_safety.demo import DEMO_MODELS, DEMO_SUITE
-from robustbench_safety.errors import UnknownNameError
+from robustbench_safety.errors import UnknownNameError, UsageError
 from robustbench_safety.evaluation import Evaluation, rescore, score
 from robustbench_safety.files import read_json, write_yaml
 from robustbench_safety.records import Precision, ScoreRecord
@@ -150,10 +150,22 @@ def run_demo(out: Path) -> None:
     })  # fmt: skip
 
 
-def build_leaderboard(leaderboard: Path) -> None:
-    """Write the tables."""
-    for path in build_tables(leaderboard):
+def build_leaderboard(leaderboard: Path, *, site: Path | None, with_site: bool) -> None:
+    """Write the tables, and the site unless it is not wanted.
+
+    Raises:
+        UsageError: A folder is named for the site that is not wanted.
+    """
+    if site is not None and not with_site:
+        raise UsageError("--site and --no-site", expected="one of the two", fix="leave one out")
+    read = boards(leaderboard)
+    for path in build_tables(leaderboard, read=read):
         screen().print(str(path), markup=False, soft_wrap=True)
+    if with_site:
+        from robustbench_safety.reporting.pages.site import build_site
+
+        files = build_site(leaderboard, site, read=read)
+        screen().print(f"{files[0]} and {len(files) - 1:,} more files", markup=False, soft_wrap=True)
 
 
 def show_leaderboard(leaderboard: Path, suite: str | None) -> None:

@@ -26,11 +26,17 @@ leaderboard_app = typer.Typer(help="Make, check and show the tables of a leaderb
 
 
 @leaderboard_app.command("build")
-def leaderboard_build(leaderboard: LeaderboardOption = Path("leaderboard")) -> None:
-    """Write the tables from the records."""
+def leaderboard_build(
+    leaderboard: LeaderboardOption = Path("leaderboard"),
+    site: Annotated[
+        Path | None, typer.Option("--site", help="Folder of the site; else site/ in the leaderboard's.")
+    ] = None,
+    no_site: Annotated[bool, typer.Option("--no-site", help="Write the tables alone.")] = False,
+) -> None:
+    """Write the tables and the site from the records."""
     from robustbench_safety.cli.commands import build_leaderboard
 
-    build_leaderboard(leaderboard)
+    build_leaderboard(leaderboard, site=site, with_site=not no_site)
 
 
 @leaderboard_app.command("verify")
