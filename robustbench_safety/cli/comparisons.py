@@ -156,12 +156,11 @@ def _show_conditions(
             _value(one, one.baseline),
             _value(one, one.candidate),
             _value(one, one.drop, signed=True),
-            f"{one.n_newly_wrong:,}" if counted else _NONE,
-            f"{one.n_newly_right:,}" if counted else _NONE,
+            f"{one.n_newly_wrong:,} / {one.n_newly_right:,}" if counted else _NONE,
             " ".join(_short(name) for name in one.newly_wrong[:_EXAMPLES]) or _NONE,
         ))  # fmt: skip
     shown = f"{title}: {len(rows)} of {len(found)}"
-    head = ("condition", "cell", before, now, "drop", "newly wrong", "newly right", "newly wrong, say")
+    head = ("condition", "cell", before, now, "drop", "newly wrong / right", "wrong now")
     show_rows(shown, head, rows)
 
 

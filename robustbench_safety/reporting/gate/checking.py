@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_safety.data import DataRoot
-from robustbench_safety.errors import IncompatiblePredictionsError, UnknownNameError, UsageError
+from robustbench_safety.errors import (
+    FileFormatError,
+    IncompatiblePredictionsError,
+    UnknownNameError,
+    UsageError,
+)
 from robustbench_safety.metrics import holm_adjusted
 from robustbench_safety.metrics.checks import fraction_option
 from robustbench_safety.records import CheckReport, ColumnCheck, Suite
@@ -198,6 +203,7 @@ def _suite_of(side: Side, named: str | Path | None, data: DataRoot) -> tuple[Sui
         return None, f"suite {wanted.name} is none of the shipped ones"
     digest = suite_digest(found, data)
     if digest == wanted.digest:
+        _refuse_other_columns(side, found)
         return found, ""
     if named is not None:
         raise IncompatiblePredictionsError(
@@ -206,6 +212,17 @@ def _suite_of(side: Side, named: str | Path | None, data: DataRoot) -> tuple[Sui
             found=digest,
         )
     return None, f"suite {wanted.name} is another here than when the records were made"
+
+
+def _refuse_other_columns(side: Side, suite: Suite) -> None:
+    """Refuse a record that leaves out, or adds, a column of its suite."""
+    if (record := side.record).columns != suite.columns or record.beside != suite.beside:
+        raise FileFormatError(
+            f"the records are none of suite {suite.name}: their columns are others",
+            expected=", ".join((*suite.columns, *suite.beside)),
+            found=", ".join((*record.columns, *record.beside)),
+            fix="score both again",
+        )
 
 
 def _of_columns(columns: Sequence[ColumnCheck]) -> list[str]:

@@ -34,6 +34,10 @@ def refuse_incomparable(baseline: Side, candidate: Side, *, allow_preprocessing_
         ("suite", first.suite.name, second.suite.name, "compare two records of one suite"),
         ("suite version", str(first.suite.version), str(second.suite.version), _RESCORE),
         ("suite digest", first.suite.digest, second.suite.digest, f"{_RESCORE}: a manifest or table differs"),
+        # A record that somebody sent may leave out a column that it is bad in.
+        ("columns", ", ".join(first.columns), ", ".join(second.columns), _RESCORE),
+        ("columns beside", ", ".join(first.beside), ", ".join(second.beside), _RESCORE),
+        ("units of the columns", _units(first), _units(second), _RESCORE),
         ("seed", str(first.seed), str(second.seed), "score both with one seed: it makes the attacks"),
         ("limit", _limit(first), _limit(second), "score both with the same --limit"),
     ):
@@ -104,6 +108,11 @@ def notes_of(baseline: Side, candidate: Side) -> list[str]:
         for path, warnings in record.attack_warnings.items():
             notes.extend(f"the {side.role}, {path}: {warning}" for warning in warnings)
     return notes
+
+
+def _units(record: ScoreRecord) -> str:
+    scores = {name: record.scores[name] for name in (*record.columns, *record.beside)}
+    return ", ".join(f"{name} {score.unit} {score.direction}" for name, score in scores.items())
 
 
 def _limit(record: ScoreRecord) -> str:

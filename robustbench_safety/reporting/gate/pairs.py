@@ -44,9 +44,16 @@ def shown_on(record: ScoreRecord, cell: str, condition: Condition) -> ConditionS
 def aligned(baseline: UnitValues, candidate: UnitValues, where: str) -> tuple[Sequence[str], Floats, Floats]:
     """Return ids and both values of the same units in the same order.
 
+    Args:
+        baseline: Without ids where they are those of the other.
+        candidate: Likewise.
+        where: Named in the error.
+
     Raises:
         IncompatiblePredictionsError: The units differ.
     """
+    if not baseline.ids or not candidate.ids:  # both in the manifest's order
+        return (), baseline.values, candidate.values
     if baseline.ids is candidate.ids or list(baseline.ids) == list(candidate.ids):
         return baseline.ids, baseline.values, candidate.values
     first, second = np.array(baseline.ids), np.array(candidate.ids)

@@ -27,7 +27,7 @@ from robustbench_safety.records import (
     Suite,
 )
 from robustbench_safety.reporting.gate.columns import Part, parts_of
-from robustbench_safety.reporting.gate.pairs import paired_units, shown_on
+from robustbench_safety.reporting.gate.pairs import aligned, paired_units, shown_on
 from robustbench_safety.reporting.gate.sides import Side, cells_behind
 from robustbench_safety.reporting.gate.units import IS_MEAN, set_scores
 from robustbench_safety.suites import clean_dataset
@@ -161,24 +161,30 @@ class Comparing:
             raise UndefinedMetricError(f"{parts[0].cell.metric} has no paired test")
         if len({weight for part in parts for weight in part.weights.tolist()}) > 1:
             raise UndefinedMetricError("its sets do not count alike")
-        sets = [
-            [
-                set_scores(side, part.cell, place, shown_on(side.record, part.cell.id, condition))
-                for side in (self.baseline, self.candidate)
-            ]
-            for part in parts
-            for place, condition in enumerate(part.conditions)
-        ]
-        before, after = sets[0]
-        outs = [before.outside for before, _ in sets], [after.outside for _, after in sets]
-        scores = before.inside, outs[0], after.inside, outs[1]
+        inside: tuple[Floats, Floats] | None = None
+        outside: tuple[list[Floats], list[Floats]] = ([], [])
+        for part in parts:
+            for place, condition in enumerate(part.conditions):
+                before, after = (
+                    set_scores(side, part.cell, place, shown_on(side.record, part.cell.id, condition))
+                    for side in (self.baseline, self.candidate)
+                )
+                if inside is None:
+                    _, *known = aligned(before.inside, after.inside, str(part.cell.in_distribution))
+                    inside = known[0], known[1]
+                _, *unknown = aligned(before.outside, after.outside, condition.path)
+                for own, scores_out in zip(outside, unknown, strict=True):
+                    own.append(scores_out)
+        if inside is None:
+            raise UndefinedMetricError("it has no conditions")
+        scores = inside[0], outside[0], inside[1], outside[1]
         paired = metrics.paired_auroc_difference(*scores)
         return Tested(
             test="delong",
             p_value=metrics.delong_test(*scores),
             interval=recorded_interval(paired.interval),
             paired=True,
-            n=len(before.inside),
+            n=len(inside[0]),
         )
 
     def _intervals(self, column: str, reason: str, worse: float) -> Tested:

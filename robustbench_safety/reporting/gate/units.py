@@ -43,10 +43,12 @@ class UnitValues:
 
 @dataclass(frozen=True, kw_only=True)
 class SetScores:
-    """OOD scores of one set against in-distribution images, each in the manifest's order."""
+    """OOD scores of one set against in-distribution images."""
 
-    inside: Floats
-    outside: Floats
+    inside: UnitValues
+    outside: UnitValues
+    """The ids are none where the predictions gave the scores: in the manifest's order, which records of
+    the same data digest share."""
 
 
 def _first(units: Units, _: Options) -> Floats:
@@ -186,22 +188,29 @@ def set_scores(side: Side, cell: Cell, place: int, shown: ConditionScore) -> Set
     scored = Scored.of(cell)
     assert scored is not None  # noqa: S101  # a suite has no such cell
     if cell.id in side.measured and scored in side.scores_in:
-        found = SetScores(inside=side.scores_in[scored], outside=side.measured[cell.id].scores_out[place])
+        scores = side.scores_in[scored], side.measured[cell.id].scores_out[place]
+        inside, outside = (UnitValues(ids=(), values=own) for own in scores)
         closest = _EXACT
     else:
         name = scored.detector if scored.subset is None else f"{scored.detector}.{scored.subset}"
         what = f"the scores of {name} on {shown.condition.path}"
+        # Those of attacked images have the dataset's name too, and are not kept.
+        if shown.condition.kind != "clean":
+            raise _needs_predictions(side, what)
         inside, outside = (
-            _rows(side, dataset, what).scores.get(name)
+            _kept_scores(side, dataset, name, what)
             for dataset in (scored.in_distribution, shown.condition.dataset)
         )
-        # Those of attacked images have the dataset's name too, and are not kept.
-        if inside is None or outside is None or shown.condition.kind != "clean":
-            raise _needs_predictions(side, what)
-        found = SetScores(inside=inside.astype(np.float64), outside=outside.astype(np.float64))
         closest = _OF_FLOAT32
-    _refuse_another(side, cell, shown, auroc(found.inside, found.outside), closest)
-    return found
+    _refuse_another(side, cell, shown, auroc(inside.values, outside.values), closest)
+    return SetScores(inside=inside, outside=outside)
+
+
+def _kept_scores(side: Side, dataset: str, name: str, what: str) -> UnitValues:
+    rows = _rows(side, dataset, what)
+    if name not in rows.scores:
+        raise _needs_predictions(side, what)
+    return UnitValues(ids=rows.source_ids, values=rows.scores[name].astype(np.float64))
 
 
 def _rows(side: Side, dataset: str, what: str) -> CompanionRows:

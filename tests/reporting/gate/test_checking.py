@@ -138,11 +138,15 @@ def test_what_was_not_measured_alike_is_refused_with_both_values_and_what_to_do(
     other_digest = record.suite.model_copy(update={"digest": "a" * 64})
     data = {**record.data_digests, "digits/clean/clean-0": "b" * 64}
     spec = record.model.preprocessing.model_copy(update={"interpolation": "bicubic"})
+    anomaly = record.scores["anomaly"].model_copy(update={"direction": "lower"})
+    turned = {**record.scores, "anomaly": anomaly}
     cases: dict[str, tuple[dict[str, Any], list[str]]] = {
         "name": ({"suite": record.suite.model_copy(update={"name": "mine"})}, ["other suite", "mine"]),
         "version": ({"suite": other_suite}, ["other suite version", "expected 2", "found 3"]),
         "digest": ({"suite": other_digest}, ["other suite digest", "aaaaaaaaaaaa", "rescore"]),
         "seed": ({"seed": 7}, ["other seed", "found 7"]),
+        "columns": ({"columns": record.columns[:2]}, ["other columns", "found corruptions, consistency in"]),
+        "turned": ({"scores": turned}, ["other units of the columns", "anomaly fraction lower"]),
         "limit": ({"limit": 100}, ["other limit", "all images", "the first 100"]),
         "data": ({"data_digests": data}, ["other data digest of digits/clean/clean-0", "bbbbbbbbbbbb"]),
         "kernel": (
@@ -156,6 +160,31 @@ def test_what_was_not_measured_alike_is_refused_with_both_values_and_what_to_do(
         for words in (*said, "candidate", "baseline"):
             assert words in str(refused.value), name
         assert refused.value.exit_code == 2
+
+
+def test_two_records_that_both_leave_out_a_column_are_refused(tmp_path: Path) -> None:
+    fewer = read_json(plain(), ScoreRecord).columns[:2]
+    copies = [changed(path, tmp_path, path.stem, columns=fewer) for path in (plain(), mixed())]
+    with pytest.raises(FileFormatError, match="none of suite digits-safety"):
+        check(*copies)
+
+
+def test_rows_of_a_companion_in_another_order_are_paired_all_the_same(tmp_path: Path) -> None:
+    companion, order = companion_of(plain()), np.random.default_rng(0).permutation(850)
+    rows = dict(companion.datasets)
+    for name, own in companion.datasets.items():
+        if len(own.source_ids) == 850:
+            rows[name] = CompanionRows(
+                source_ids=np.array(own.source_ids)[order].tolist(),
+                correct={path: bits[order] for path, bits in own.correct.items()},
+                flips={path: counts[order] for path, counts in own.flips.items()},
+                predicted=None if own.predicted is None else own.predicted[order],
+                confidence=None if own.confidence is None else own.confidence[order],
+                scores={detector: scores[order] for detector, scores in own.scores.items()},
+            )
+    shuffled = check(changed(plain(), tmp_path, "shuffled", Companion(rows)), mixed())
+    for one, other in zip(shuffled.columns, check(plain(), mixed()).columns, strict=True):
+        assert one == other
 
 
 def test_an_allowed_change_of_preprocessing_is_said(tmp_path: Path) -> None:
