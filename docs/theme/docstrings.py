@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Attribute, Docstring, Extension, Object
 
 #: ``:func:`name` `` and its like.
 _ROLE = re.compile(r":(?:func|class|meth|mod|attr):`~?([^`]+)`")
@@ -17,10 +17,25 @@ _EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 class Docstrings(Extension):
     """Rewrites every docstring before it is parsed."""
 
+    def on_attribute(self, *, attr: Attribute, **_: Any) -> None:
+        """Take the comment above a constant, ``#: ...``, for its docstring where it has none."""
+        if attr.docstring is None and (text := _comment_above(attr)):
+            attr.docstring = Docstring(text, parent=attr)
+
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
             obj.docstring.value = rewritten(obj.docstring.value, ".".join(obj.path.split(".")[:2]))
+
+
+def _comment_above(attr: Attribute) -> str:
+    """Return the lines that begin with ``#:`` above an attribute, without that mark."""
+    found: list[str] = []
+    for line in reversed(attr.lines_collection[attr.filepath][: (attr.lineno or 1) - 1]):
+        if not line.startswith("#: "):
+            break
+        found.append(line.removeprefix("#: "))
+    return "\n".join(reversed(found))
 
 
 def rewritten(text: str, package: str) -> str:
