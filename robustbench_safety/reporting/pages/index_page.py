@@ -14,7 +14,14 @@ __all__ = ["index_page"]
 
 def index_page(boards: Sequence[Board]) -> str:
     """Return the page that leads to all tables."""
-    return render("index.html", root="", boards=[(board, _counts(board)) for board in boards], kinds=KINDS)
+    counted = [(board, _counts(board)) for board in boards]
+    return render(
+        "index.html",
+        root="",
+        measured=[(board, counts) for board, counts in counted if board.rows],
+        reported=[(board, counts) for board, counts in counted if not board.rows],
+        kinds=KINDS,
+    )
 
 
 def _counts(board: Board) -> dict[str, int]:

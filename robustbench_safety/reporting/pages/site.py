@@ -90,7 +90,8 @@ def _files(shown: list[Board]) -> Iterator[tuple[str, bytes]]:
         shelf = shelf_of(board)
         for row in board.rows:
             yield f"{suite}/{row.path.name}", read_bytes(row.path, largest=_LARGEST)
-            yield f"{suite}/{page_name(row)}", model_page(file_of(row.path), row, shelf).encode()
+            filed = file_of(row.path, known_digest=row.digest)
+            yield f"{suite}/{page_name(row)}", model_page(filed, row, shelf).encode()
 
 
 def _static() -> list[Path]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from robustbench_safety.reporting.columns import Column
 from robustbench_safety.reporting.pages.environment import one_line, render
-from robustbench_safety.reporting.reported import ReportedRow, ReportedScore
+from robustbench_safety.reporting.reported import ReportedRow
 from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.tables import number, shown_interval
 
@@ -25,9 +25,11 @@ KINDS = {
     "self-reported": "A record that somebody sent. Nobody has checked its numbers.",
     "partial": "Some images or some measurements of the suite are missing, or the seed was another. Its page "
     "says what.",
-    "reported": "A number from a paper or another page, with its source. The protocol may differ. Where it "
-    "says “recalled, not verified”, nobody has looked the number up in its source.",
+    "reported": "A number from a paper or another page, with its source. The protocol may differ. One “as "
+    "printed” was read in its source; one that is “recalled, not verified” nobody has looked up there.",
 }
+
+_CERTAINTY = {"recalled": "recalled, not verified", "verified": "as printed"}
 
 #: Characters of names in a table's cell; the model's page shows more.
 _NAME, _MODEL, _FLAG = 80, 60, 200
@@ -80,6 +82,8 @@ class _Line:
     model: str
     kind: str
     kind_words: str
+    certainty: str
+    """Of a paper's numbers, where it is that of all in the row."""
     href: str
     flags: tuple[str, ...]
     on_front: bool
@@ -131,13 +135,20 @@ def suite_page(board: Board) -> str:
         board=board,
         heads=heads,
         groups=[
-            ("Ranked", ranked),
-            ("Not ranked: not verified, not complete, or of another version of the suite", others),
-            ("Reported by papers and other pages, for reference: never ranked", reported),
+            ("Ranked", _sorted(ranked, columns[0])),
+            (
+                "Not ranked: not verified, not complete, or of another version of the suite",
+                _sorted(others, columns[0]),
+            ),
+            (
+                "Reported by papers and other pages, for reference: never ranked",
+                _sorted(reported, columns[0]),
+            ),
         ],
         kinds={kind: (counts[kind], meaning) for kind, meaning in KINDS.items() if counts[kind]},
         notes=list(notes.texts),
-        sorted_by=columns[0].id if columns else "",
+        sorted_by=columns[0].id,
+        has_heat=bool(heats),
         has_best_known=any(row.best_known for row in board.rows),
         has_front=any(row.on_front for row in board.rows),
         has_flags=any(row.flags for row in board.rows),
@@ -184,6 +195,7 @@ def _line(
         model=one_line(record.model.name, _MODEL),
         kind=record.kind,
         kind_words=kind_words,
+        certainty="",
         href=quote(page_name(row)),
         flags=tuple(one_line(flag, _FLAG) for flag in row.flags),
         on_front=row.on_front,
@@ -217,6 +229,7 @@ def _cell(row: Row, column: Column, heat: int | None, notes: _Notes) -> _Cell:
 
 
 def _reported_line(row: ReportedRow, columns: Sequence[Column], notes: _Notes) -> _Line:
+    certainties = {score.certainty for score in row.scores.values()}
     marks = [notes.mark(one_line(row.source, 2 * _FLAG))]
     if row.note:
         marks.append(notes.mark(one_line(row.note, 5 * _FLAG)))
@@ -225,20 +238,34 @@ def _reported_line(row: ReportedRow, columns: Sequence[Column], notes: _Notes) -
         model=one_line(row.model, _MODEL),
         kind="reported",
         kind_words="reported",
+        certainty=_CERTAINTY[certainties.pop()] if len(certainties) == 1 else "",
         href="",
         flags=(),
         on_front=False,
         marks=tuple(marks),
-        cells=tuple(_reported_cell(row, row.scores.get(column.id), column, notes) for column in columns),
+        cells=tuple(_reported_cell(row, column, notes) for column in columns),
     )
 
 
-def _reported_cell(row: ReportedRow, score: ReportedScore | None, column: Column, notes: _Notes) -> _Cell:
+def _reported_cell(row: ReportedRow, column: Column, notes: _Notes) -> _Cell:
+    score = row.scores.get(column.id)
     if score is None:
         return _Cell(value="")
+    mixed = len({one.certainty for one in row.scores.values()}) > 1
     return _Cell(
         value=f"{score.value:.10g}",
         key=f"{score.value / 100 if column.unit == 'fraction' else score.value:.10g}",
         marks=() if score.source == row.source else (notes.mark(one_line(score.source, 2 * _FLAG)),),
-        below=("recalled, not verified" if score.certainty == "recalled" else "seen in its source",),
+        below=(_CERTAINTY[score.certainty],) if mixed else (),
     )
+
+
+def _sorted(lines: Sequence[_Line], first: Column) -> list[_Line]:
+    """Return lines as the table says they are sorted: the best in the first column first, a dash last."""
+    sign = 1 if first.direction == "lower" else -1
+
+    def key(line: _Line) -> tuple[bool, float]:
+        shown = line.cells[0].key
+        return (not shown, sign * float(shown or 0))
+
+    return sorted(lines, key=key)

@@ -22,7 +22,7 @@ from robustbench_safety.reporting.rows import Board, boards
 from tests.conftest import REPOSITORY
 from tests.leaderboards import file_hostile
 
-VOID = {"meta", "link", "input", "img", "br"}
+VOID = {"meta", "link", "input", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -169,9 +169,46 @@ def test_a_paper_s_numbers_stand_as_they_are_printed(board: Board) -> None:
     text = suite_page(replace(board, reported=(row,)))
     assert "&lt;i&gt;AugMix" in text
     last = Page(text).rows[-1]
-    assert last[1:3] == ["reported", "12.4seen in its source"]
-    assert "4" + "3" + "recalled, not verified" in last
+    assert last[1:3] == ["reported", "12.4as printed"]
+    assert "43recalled, not verified" in last  # with the number of its note
     assert re.findall(r'<li id="note-\d">(.*?)</li>', text) == ["A paper, 2022", "Other images", "Another"]
+
+
+def test_a_paper_s_row_says_once_how_sure_all_its_numbers_are(board: Board) -> None:
+    score = ReportedScore(value=12.4, source="A paper, 2022", certainty="recalled")
+    row = ReportedRow(
+        name="AugMix",
+        model="WRN",
+        scores={"corruptions": score, "clean_error": score},
+        source="A paper, 2022",
+        note=None,
+    )
+    last = Page(suite_page(replace(board, reported=(row,)))).rows[-1]
+    assert last[1:3] == ["reportedrecalled, not verified", "12.4"]
+
+
+def test_rows_stand_as_the_table_says_that_they_are_sorted(board: Board) -> None:
+    def paper(name: str, value: float | None) -> ReportedRow:
+        scores = {"clean_error": ReportedScore(value=1.0, source="A", certainty="verified")}
+        if value is not None:
+            scores["corruptions"] = ReportedScore(value=value, source="A", certainty="verified")
+        return ReportedRow(name=name, model="WRN", scores=scores, source="A", note=None)
+
+    papers = (paper("none", None), paper("worse", 20.0), paper("better", 3.0))
+    page = Page(suite_page(replace(board, rows=board.rows[::-1], reported=papers)))
+    names = [row[0] for row in page.rows[1:]]
+    assert [name.partition("python")[0].rstrip("12WRN") for name in names] == [
+        "ResNet-4b, PGD",
+        "conv-marabou",
+        "conv-small, PGD",
+        "conv-wide, provably robust",
+        "Reported by papers and other pages, for reference: never ranked",
+        "better",
+        "worse",
+        "none",
+    ]
+    (head,) = (one for one in page.all("th") if "aria-sort" in one)
+    assert (head["data-id"], head["aria-sort"]) == ("corruptions", "ascending")
 
 
 def test_beside_columns_are_off_from_the_start_where_there_are_many(board: Board) -> None:
@@ -203,4 +240,6 @@ def test_the_first_page_counts_the_rows_of_each_kind(board: Board) -> None:
     text = index_page([board])
     assert '<a href="cifar10-safety-generated/index.html">' in text
     assert "4 verified. Columns: corruptions, consistency, adversaries, calibration, anomaly." in text
+    assert "alone, so far" not in text
+    assert "alone, so far" in index_page([replace(board, rows=())])
     assert "There is no record yet" in index_page([])
