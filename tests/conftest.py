@@ -20,6 +20,7 @@ LONGEST = (
     "tests/models/graphs/test_same_weights.py",
     "tests/test_realdata.py",
     "tests/test_evaluation.py",
+    "tests/docs/test_commands.py",
     "tests/test_run_settings.py",
     "tests/models/test_efficientnet.py",
     "tests/reporting/test_baselines.py",
