@@ -20,6 +20,7 @@ from robustbench_safety.cli.app import run
 from robustbench_safety.reporting.leaderboard import build_tables
 from tests.docs.command_lines import check_command, is_rbs, words
 from tests.docs.pages import REPOSITORY, Block, blocks
+from tests.docs.python_names import check_python
 from tests.long_checks import LONG
 
 #: Tables of the package that a page may add to while it is read.
@@ -109,7 +110,7 @@ class PageRun:
     def _python(self, block: Block) -> None:
         name = f"{self.page}:{block.line}"
         if not block.is_run:
-            compile(block.text, name, "exec")
+            check_python(block.text, name)
             return
         said = io.StringIO()
         with contextlib.redirect_stdout(said):

@@ -65,6 +65,7 @@ def failure(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 NEEDS_DATA = 'sh title="needs data"'
+NEEDS_DATA_IN_PYTHON = 'python title="needs data"'
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,10 @@ NEEDS_DATA = 'sh title="needs data"'
         ("console", "rbs demo", "this is console"),
         ("", "rbs demo", "this is none"),
         ("python", "import robustbench_safety as rbs\nrbs.scores", "no attribute"),
-        ('python title="needs data"', "if", "SyntaxError"),
+        (NEEDS_DATA_IN_PYTHON, "if", "SyntaxError"),
+        (NEEDS_DATA_IN_PYTHON, "rbs.scores(1)", "rbs has no scores"),
+        (NEEDS_DATA_IN_PYTHON, "rbs.score(1, suit=2)", "rbs.score has no suit"),
+        (NEEDS_DATA_IN_PYTHON, "from robustbench_safety.metrics import auc", "has no auc"),
         ("pycon", ">>> 1 + 1\n3", "Expected:"),
         ("yaml", "a: [1", "expected ',' or ']'"),
         ("sh", 'echo one\n```\n\n```text title="prints"\ntwo', "not printed: two"),
