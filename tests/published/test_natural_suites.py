@@ -17,6 +17,9 @@ from robustbench_safety.errors import ModelError
 from robustbench_safety.evaluation import Evaluation
 from robustbench_safety.files import digest_of, write_json
 from robustbench_safety.records import ScoreRecord, Suite
+from robustbench_safety.reporting.filing import Filed
+from robustbench_safety.reporting.pages.model_page import model_page
+from robustbench_safety.reporting.rows import board_of
 from robustbench_safety.suites import load_suite, refuse_model
 from tests.models.clip.tiny_clip import config, known_to_open_clip, make
 from tests.published.conftest import Scores
@@ -31,6 +34,7 @@ from tests.published.test_scoring import (
     values_of,
 )
 from tests.published.writer import ROBIN, ROBIN_IID, STYLES, WNIDS, Copies, categories_of
+from tests.reporting.pages.page_checks import Page, check_page
 
 TABLE = "imagenet-testbed-standard"
 #: By column: data set, and clean error that the line is read at.
@@ -48,6 +52,13 @@ NATURAL = ("imagenet-natural", "zero-shot-clip")
 @pytest.fixture
 def natural(scores: Scores) -> Evaluation:
     return scores("imagenet-natural", 1000)
+
+
+def page_of(record: ScoreRecord) -> Page:
+    """Return the page of a record, taken apart and checked."""
+    filed = Filed(record=record, digest="0" * 64, path=Path(f"{record.slug}--00000000.json"))
+    board = board_of([filed])
+    return check_page(model_page(filed, board.rows[0], board))
 
 
 # ------------------------------------------------------------------------------------------ imagenet-natural
@@ -189,6 +200,22 @@ def test_the_record_names_the_table_of_published_models_and_can_be_read_again(
     write_json(tmp_path / "record.json", record)
     again = ScoreRecord.model_validate_json((tmp_path / "record.json").read_text(), strict=False)
     assert again.scores["r_effective_robustness"] == record.scores["r_effective_robustness"]
+
+
+def test_the_page_of_the_row_has_a_scatter_for_each_line(natural: Evaluation) -> None:
+    page = page_of(natural.record)
+    said = [text for text in page.words if text.startswith("1 ranked row.")]
+    # The manifests of the copies are not those of the shipped suite: a line goes by its own name.
+    for short in ON_A_LINE:
+        assert any(f"accuracy on {short.replace('_', ' ')} " in text for text in said), short
+    name = next(name for name, score in natural.record.scores.items() if score.line is not None)
+    score = natural.record.scores[name]
+    assert score.line is not None
+    assert score.value is not None
+    assert f"The line is that of {score.line.n_models} published models." in page.text
+    where = "above" if score.value >= 0 else "below"
+    assert f"This row lies {100 * abs(score.value):.2f} points {where} it: its effective" in page.text
+    assert "by style: 16 groups" in page.text
 
 
 def test_one_pass_over_each_set_serves_all_of_its_numbers(natural: Evaluation) -> None:

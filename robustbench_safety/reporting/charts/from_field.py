@@ -16,7 +16,6 @@ from robustbench_safety.reporting.charts.shapes import (
     Quantity,
     Scatter,
     Strip,
-    amount,
 )
 from robustbench_safety.reporting.columns import Column
 from robustbench_safety.reporting.rows import Board, Row
@@ -141,8 +140,9 @@ def scatters(record: ScoreRecord, row: Row | None, field: Field | None, suite: S
         suite: Says which data set a line is of, where the suite is known.
     """
     found = []
-    for name, score in record.scores.items():
-        own = _on_line(record, name)
+    shown = [*record.columns, *record.beside]
+    for name in dict.fromkeys([*shown, *record.scores]):
+        score, own = record.scores[name], _on_line(record, name)
         if score.line is None or score.value is None or own is None:
             continue
         shifted = _dataset(name, suite)
@@ -155,7 +155,7 @@ def scatters(record: ScoreRecord, row: Row | None, field: Field | None, suite: S
                 field=field.lines.get(name, Cloud(points=())) if field is not None else Cloud(points=()),
                 own=own,
                 line=Line(curve=score.line.curve, n_models=score.line.n_models),
-                above=f"The effective robustness, accuracy above it, is {amount(score.value, score.unit)}.",
+                above=_above(score.value),
             )
         )
     return found or _without_line(record, row, field)
@@ -186,7 +186,12 @@ def _dataset(name: str, suite: Suite | None) -> str:
         for aggregate in suite.aggregates:
             if aggregate.id == name and aggregate.of[0] in cells:
                 return cells[aggregate.of[0]].dataset
-    return f"the shifted images of {words(name)}"
+    return words(name.removesuffix("_effective_robustness"))
+
+
+def _above(value: float) -> str:
+    where = "above" if value >= 0 else "below"
+    return f"This row lies {100 * abs(value):.2f} points {where} it: its effective robustness."
 
 
 def _quantity(column: Column) -> Quantity:

@@ -29,6 +29,8 @@ _GROUPS = {
 _ERROR = "error"
 #: Parts of the ids of detection's cells that name a metric, not a set or a detector.
 _METRICS = {"auroc", "aupr", "aupr_out", "aupr_in", "fpr", "fpr95", "fpr95_hendrycks", "unknown_aurc"}
+#: Detectors that need nothing but the logits; "" is the one that a suite's ids do not name.
+_USUAL = ["", "mcm", "msp", "maxlogit", "energy"]
 #: Ids of the error on clean images.
 _CLEAN = "clean_error"
 
@@ -100,10 +102,10 @@ def _heat_map(name: str, scores: tuple[ConditionScore, ...], record: ScoreRecord
 
 
 def reliabilities(record: ScoreRecord) -> list[Reliability]:
-    """Return the reliability bins of each cell that has them, those after temperature scaling last."""
+    """Return the bins of each cell that has them: clean images first, those after scaling last."""
     return [
         Reliability(cell=name, title=words(name), bins=bins, measured=_measured(record, name))
-        for name, bins in sorted(record.curves.reliability.items(), key=lambda item: _scaled_last(item[0]))
+        for name, bins in sorted(record.curves.reliability.items(), key=lambda item: _clean_first(item[0]))
     ]
 
 
@@ -114,7 +116,7 @@ def risk_curves(record: ScoreRecord) -> list[RiskCoverage]:
     has a temperature of its own; often it does not.
     """
     curves: dict[tuple[float, ...], RiskCoverage] = {}
-    for name, risks in sorted(record.curves.risk_coverage.items(), key=lambda item: _scaled_last(item[0])):
+    for name, risks in sorted(record.curves.risk_coverage.items(), key=lambda item: _clean_first(item[0])):
         curves.setdefault(risks, RiskCoverage(cell=name, title=words(name), risks=risks))
     return list(curves.values())
 
@@ -124,8 +126,8 @@ def is_scaled(name: str) -> bool:
     return name.endswith("_scaled")
 
 
-def _scaled_last(name: str) -> tuple[bool, str]:
-    return is_scaled(name), name
+def _clean_first(name: str) -> tuple[bool, bool, str]:
+    return is_scaled(name), not name.startswith("clean"), name
 
 
 def _measured(record: ScoreRecord, name: str) -> str:
@@ -169,8 +171,8 @@ def histograms(record: ScoreRecord, cells: Mapping[str, Cell] | None = None) -> 
 
 
 def _place(one: Histogram, known: Mapping[str, Cell]) -> tuple[int, str, str]:
-    """Order by detector as the suite has them, then by set."""
-    detectors = list(dict.fromkeys(cell.detector for cell in known.values() if cell.detector))
+    """Order by detector as the suite has them, else the usual ones first, then by set."""
+    detectors = list(dict.fromkeys(cell.detector for cell in known.values() if cell.detector)) or _USUAL
     rank = detectors.index(one.detector) if one.detector in detectors else len(detectors)
     return rank, one.detector, one.dataset
 

@@ -24,6 +24,8 @@ __all__ = ["field_marks", "own_mark", "scatter_axes", "scatter_finding", "shift_
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 346.0, 14.0, 240.0
 _HEIGHT = 276.0
+#: Width of a bold letter, and of what stands left of a plot.
+_LETTER, _TITLE_ROOM = 6.9, _LEFT
 #: Rows up to which each dot says by itself whose it is.
 _NAMED = 60
 
@@ -54,7 +56,8 @@ def scatter_axes(shape: Scatter, places: tuple[float, float, float, float]) -> t
 
 def scatter_finding(shape: Scatter) -> str:
     """Return in words what the scatter shows."""
-    said = [f"{len(shape.field.points)} ranked rows."]
+    n = len(shape.field.points)
+    said = [f"{n} ranked row{'s' if n != 1 else ''}."]
     if shape.own is not None:
         x, y = amount(shape.own.x, shape.x.unit), amount(shape.own.y, shape.y.unit)
         said.append(f"This row has {shape.x.title} {x} and {shape.y.title} {y}.")
@@ -113,14 +116,16 @@ def field_marks(field: Cloud, x: Axis, y: Axis, across: Quantity, up: Quantity) 
 
 
 def own_mark(own: Point, x: Axis, y: Axis) -> list[str]:
-    """Return the dot of this row with its name, on the side that has room for it."""
+    """Return the dot of this row with its name, on the side that has room for it, or as much as has room."""
     at_x, at_y = x.at(own.x), y.at(own.y)
-    right = at_x < WIDTH * 0.55
+    room = max(WIDTH - at_x, at_x - _TITLE_ROOM) - 9
+    name = shortened(shortened(own.name), max(int(room / _LETTER), 2))
+    right = at_x + 9 + _LETTER * len(name) <= WIDTH
     bottom = max(y.start, y.end)
     return [
         f'<circle cx="{number(at_x)}" cy="{number(at_y)}" r="5" class="c-own"/>',
         text(
-            at_x + (9 if right else -9), min(max(at_y - 7, 12), bottom - 4), shortened(own.name), "c-name",
+            at_x + (9 if right else -9), min(max(at_y - 7, 12), bottom - 4), name, "c-name",
             anchor="" if right else "end",
         ),
     ]  # fmt: skip

@@ -25,6 +25,8 @@ __all__ = [
 
 #: Of every picture, in its own units: as wide as a phone's screen, so that letters stay readable there.
 WIDTH = 360
+#: Width of a letter of an axis's title.
+_LETTER = 5.6
 #: Characters of a name inside a picture.
 _LONGEST_NAME = 30
 
@@ -128,6 +130,8 @@ def grid(x: Axis, y: Axis, *, x_title: str, y_title: str, x_unit: Unit, y_unit: 
         at = y.at(value)
         out.append(f'<path d="M{number(left)} {number(at)}H{number(right)}" class="c-grid"/>')
         out.append(text(left - 5, at + 3.5, tick_label(value, y_unit), "c-tick", anchor="end"))
-    out.append(text((left + right) / 2, bottom + 30, x_title, "c-label", anchor="middle"))
-    out.append(text(12, (top + bottom) / 2, y_title, "c-label", anchor="middle", turned=True))
+    across, up = (int(length / _LETTER) for length in (right - left, bottom - top))
+    out.append(text((left + right) / 2, bottom + 30, shortened(x_title, across), "c-label", anchor="middle"))
+    middle = (top + bottom) / 2
+    out.append(text(12, middle, shortened(y_title, up), "c-label", anchor="middle", turned=True))
     return out

@@ -29,6 +29,8 @@ __all__ = ["Chart", "Charts", "charts_of"]
 
 #: Detectors whose histograms are open from the start; a suite may have twenty, each on six sets.
 _OPEN_HISTOGRAMS = 9
+#: Charts of confidence that are open: of three sets, of which a suite of natural shift has seven.
+_OPEN_CONFIDENCE = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Charts:
     heat: tuple[Markup, ...]
     confidence: tuple[Chart, ...]
     """Reliability and risk."""
+    more_confidence: tuple[Chart, ...]
     scaled: tuple[Chart, ...]
     """The same after temperature scaling."""
     unknown: tuple[Chart, ...]
@@ -81,7 +84,8 @@ def charts_of(
         field=_among_others(record, row, field, suite),
         paretos=_paretos(record, row, field),
         heat=heat,
-        confidence=confidence,
+        confidence=confidence[:_OPEN_CONFIDENCE],
+        more_confidence=confidence[_OPEN_CONFIDENCE:],
         scaled=scaled,
         unknown=tuple(drawn[:_OPEN_HISTOGRAMS]),
         more_unknown=tuple(drawn[_OPEN_HISTOGRAMS:]),
@@ -111,7 +115,9 @@ def _among_others(
             )
         )
     for i, shape in enumerate(scatters(record, row, field, suite)):
-        title = "Accuracy under natural shift" if shape.line is not None else "Clean against shifted"
+        title = "Clean against shifted"
+        if shape.line is not None:
+            title = f"{shape.y.title[:1].upper()}{shape.y.title[1:]}, against the line"
         picture = shift_scatter(f"shift{i}", shape)
         found.append(Chart(title=title, words=scatter_finding(shape), picture=picture))
     return tuple(found)

@@ -22,6 +22,8 @@ __all__ = ["Headline", "Shelf", "headlines", "model_page", "report_page", "shelf
 
 #: Characters of a name in a heading, and of a reason.
 _NAME, _REASON = 120, 400
+#: Scores that are told in a sentence.
+_MOST_BESIDE = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,12 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
             score.value is not None and score.interval is not None and score.interval.high < score.value
             for score in (record.scores[name] for name in record.columns)
         ),
-        "beside": [(words(name), shown(record.scores[name])) for name in record.beside],
+        # A few are read beside the columns; of many the table of all scores tells.
+        "beside": [
+            (words(name), shown(record.scores[name]))
+            for name in record.beside
+            if len(record.beside) <= _MOST_BESIDE
+        ],
         "partial": [one_line(reason, _REASON) for reason in record.partial_because],
         "warnings": [
             (one_line(condition), [one_line(warning, _REASON) for warning in warnings])

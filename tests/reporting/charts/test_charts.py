@@ -286,6 +286,18 @@ def test_rows_of_the_field_are_named_where_they_are_few_and_one_path_where_they_
     assert not [path for path in parsed(drawn).findall("path") if path.findall("title")]
 
 
+def test_the_name_of_a_row_stands_beside_its_dot_inside_the_picture() -> None:
+    for x in (0.2, 0.3, 0.4):
+        for name in ("a", "a name of some length", "x" * 200):
+            own = Point(name=name, x=x, y=0.9)
+            root = parsed(pareto_plot("q", replace(PARETO, own=own)))
+            (label,) = [one for one in root.iter("text") if one.get("class") == "c-name"]
+            at, length = float(label.get("x", "")), 6.9 * len(label.text or "")
+            ends = (at - length, at) if label.get("text-anchor") == "end" else (at, at + length)
+            assert ends[0] >= 0
+            assert ends[1] <= 361
+
+
 def test_dots_on_one_place_are_drawn_once() -> None:
     assert dots([(1.0, 2.0), (1.1, 2.2), (5, 5)], "c-field") == '<path d="M1 2h0M5 5h0" class="c-field"/>'
     assert dots([], "c-field") == ""

@@ -80,6 +80,8 @@ def test_without_the_suite_the_detector_is_told_from_the_id(record: ScoreRecord)
     assert ("blobs", "energy", record.scores["blobs_energy_auroc"].value) in found
     assert ("blobs", "", record.scores["blobs_auroc"].value) in found
     assert len(found) == 9
+    order = [h.detector for h in histograms(record)]
+    assert list(dict.fromkeys(order)) == ["", "maxlogit", "energy"]
 
 
 def test_curves_after_temperature_scaling_come_last(record: ScoreRecord) -> None:

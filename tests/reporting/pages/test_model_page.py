@@ -215,11 +215,9 @@ def test_the_line_of_published_models_is_drawn_where_a_record_has_one(partial: S
     score = partial.scores[name].model_copy(update={"value": 0.034, "line": line, "direction": "higher"})
     record = partial.model_copy(update={"scores": partial.scores | {name: score}})
     text = check_page(html_of(record)).text
-    assert "Accuracy under natural shift" in text
-    assert (
-        "The line is that of 204 published models. The effective robustness, accuracy above it, is 3.40 %"
-        in text
-    )
+    assert "Accuracy on c error, against the line" in text
+    said = "This row lies 3.40 points above it: its effective robustness."
+    assert f"The line is that of 204 published models. {said}" in text
 
 
 def test_rates_by_group_and_ratios_by_name_have_tables(partial: ScoreRecord) -> None:
