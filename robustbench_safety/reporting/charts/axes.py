@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 from robustbench_safety.reporting.charts.shapes import Quantity, Stretch, Unit
@@ -52,9 +53,13 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Return where a value lies; outside the range it is laid on the nearer end."""
-        low, high = stretched(self.low, self.stretch), stretched(self.high, self.stretch)
+        low, high = self._ends
         share = (stretched(value, self.stretch) - low) / (high - low)
         return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return stretched(self.low, self.stretch), stretched(self.high, self.stretch)
 
     def ticks(self, most: int = 6) -> tuple[float, ...]:
         """Return round values inside the range, at most ``most`` on a linear axis."""

@@ -60,11 +60,10 @@ def staircase(front: Sequence[Point], x: Axis, y: Axis) -> list[tuple[float, flo
 
 def pareto_finding(shape: Pareto) -> str:
     """Return in words what the plot shows."""
-    rows = shape.field.points
-    n_pair, n_all = len(front_of(shape.field, shape.x, shape.y)), sum(point.front for point in rows)
+    n_pair = len(front_of(shape.field, shape.x, shape.y))
     said = (
-        f"Of {len(rows)} ranked rows {n_pair} lie on the front of these two columns, and {n_all} on that of "
-        "all headline columns."
+        f"Of {len(shape.field.points)} ranked rows {n_pair} lie on the front of these two columns, and "
+        f"{shape.field.n_front} on that of all headline columns."
     )
     return f"{said} {where_on_front(shape)}".strip()
 

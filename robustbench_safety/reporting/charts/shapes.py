@@ -186,6 +186,11 @@ class Cloud:
         return _ends([point.x for point in self.points])
 
     @cached_property
+    def n_front(self) -> int:
+        """Rows on the Pareto front over all headline columns."""
+        return sum(point.front for point in self.points)
+
+    @cached_property
     def y_ends(self) -> tuple[float, ...]:
         """Lowest and highest y; empty where there is no row."""
         return _ends([point.y for point in self.points])

@@ -39,7 +39,9 @@ def number(value: float) -> str:
         ('12', '0', '3.2')
     """
     written = f"{value:.1f}"
-    return {"-0.0": "0"}.get(written, written.removesuffix(".0"))
+    if not written.endswith(".0"):
+        return written
+    return "0" if written == "-0.0" else written[:-2]
 
 
 def spoken(words: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from robustbench_safety.records import Condition, ConditionScore, Score, ScoreRecord
+from robustbench_safety.records import ConditionScore, Score, ScoreRecord
 from robustbench_safety.reporting.charts.from_record import words
 from robustbench_safety.reporting.charts.svg import spoken
 from robustbench_safety.reporting.pages.environment import one_line
@@ -94,7 +94,7 @@ def condition_details(record: ScoreRecord) -> list[Detail]:
 def _without_parts(
     cells: Mapping[str, tuple[ConditionScore, ...]],
 ) -> dict[str, tuple[ConditionScore, ...]]:
-    values = {name: {one.condition: one.value for one in scores} for name, scores in cells.items()}
+    values = {name: {_key(one): one.value for one in scores} for name, scores in cells.items()}
     return {
         name: scores
         for name, scores in cells.items()
@@ -109,8 +109,8 @@ def _without_parts(
 def _by_condition(
     dataset: str, kind: str, cells: Mapping[str, tuple[ConditionScore, ...]], record: ScoreRecord
 ) -> Detail:
-    by_cell = {name: {one.condition: one for one in scores} for name, scores in cells.items()}
-    conditions = list(dict.fromkeys(one.condition for scores in cells.values() for one in scores))
+    by_cell = {name: {_key(one): one for one in scores} for name, scores in cells.items()}
+    conditions = list(dict.fromkeys(key for known in by_cell.values() for key in known))
     counts = Counter(one.n for scores in cells.values() for one in scores)
     said = f"{dataset}, {kind}: each number with its 95 % interval"
     if len(counts) == 1:
@@ -124,7 +124,7 @@ def _by_condition(
             _condition_cell(known.get(condition), record.scores[name].unit, with_n=len(counts) > 1)
             for name, known in by_cell.items()
         )
-        rows.append(f'<tr><th scope="row">{spoken(_named(condition))}</th>{body}</tr>')
+        rows.append(f'<tr><th scope="row">{spoken(_named(*condition))}</th>{body}</tr>')
     return Detail(
         title=f"{dataset}, {kind}: {len(conditions)} condition{'s' if len(conditions) != 1 else ''}, "
         f"{len(by_cell)} score{'s' if len(by_cell) != 1 else ''} of each",
@@ -132,8 +132,13 @@ def _by_condition(
     )
 
 
-def _named(condition: Condition) -> str:
-    return words(condition.name) + (f", {condition.level}" if condition.level else "")
+def _key(one: ConditionScore) -> tuple[str, int]:
+    """Return what tells the conditions of one data set and kind apart; quicker to look up than they are."""
+    return one.condition.name, one.condition.level
+
+
+def _named(name: str, level: int) -> str:
+    return words(name) + (f", {level}" if level else "")
 
 
 def _condition_cell(one: ConditionScore | None, unit: str, *, with_n: bool) -> str:
