@@ -165,21 +165,25 @@ def test_without_matplotlib_the_page_is_written_and_the_extra_named(
 def test_a_record_is_shown_among_the_rows_of_its_leaderboard_or_of_another(
     tmp_path: Path, free: Path
 ) -> None:
-    out = tmp_path / "report.html"
-    assert run(["report", str(record_at("cifar10-clean", "cifar-resnet20")), "-o", str(out)]) == 0
+    out, leaderboard = tmp_path / "report.html", tmp_path / "leaderboard"
+    filed = leaderboard / "records" / "cifar10-clean"
+    filed.mkdir(parents=True)
+    for slug in ("cifar-resnet20", "cifar-resnet32"):
+        shutil.copy(record_at("cifar10-clean", slug), filed)
+    assert run(["report", str(next(filed.glob("cifar-resnet20*"))), "-o", str(out)]) == 0
     assert "rank 1–2 of 2" in check_page(out.read_text(encoding="utf-8")).text
-    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(LEADERBOARD)]) == 0
+    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(leaderboard)]) == 0
     assert "rank 1–2 of 2" in check_page(out.read_text(encoding="utf-8")).text
     # A record that is not on the leaderboard has a place in the field, and no rank.
     record = read_json(free, ScoreRecord).model_copy(update={"display_name": "a candidate"})
     write_json(free, record)
-    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(LEADERBOARD)]) == 0
+    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(leaderboard)]) == 0
     text = check_page(out.read_text(encoding="utf-8")).text
     assert "Profile against the field" in text
     assert "rank 1–2 of 2" not in text
     assert "This row is not ranked." in text
     write_json(free, read_json(RECORD, ScoreRecord))
-    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(LEADERBOARD)]) == 0
+    assert run(["report", str(free), "-o", str(out), "--leaderboard", str(leaderboard)]) == 0
     assert "the leaderboard has no row on golden." in check_page(out.read_text(encoding="utf-8")).text
 
 
