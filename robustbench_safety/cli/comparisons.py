@@ -133,7 +133,7 @@ def _summary(report: CheckReport) -> str:
     if failed:
         how = (
             "above their tolerance" if report.fail_on_any
-            else f"above their tolerance, and no chance at {100 * report.alpha:g} %"
+            else f"above their tolerance, and beyond chance at {100 * report.alpha:g} %"
         )  # fmt: skip
         return f"FAILED: worse in {', '.join(failed)}: {how}"
     dropped = [one.column for one in report.columns if one.drop is not None and one.drop > 0]

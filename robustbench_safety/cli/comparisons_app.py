@@ -89,7 +89,7 @@ def check(
     columns: Annotated[int, typer.Option(help="Gated columns, for --plan.")] = 5,
     alpha: Annotated[float, typer.Option(help="Chance of any false alarm.")] = 0.05,
 ) -> None:
-    """Fail, with exit code 1, where a model got worse than its baseline and that is no chance.
+    """Fail, with exit code 1, where a model got worse than its baseline beyond chance.
 
     Exit code 2 where the two records are not comparable.
     """

@@ -22,7 +22,7 @@ from robustbench_safety.files import read_json
 from robustbench_safety.metrics import holm_adjusted, mcnemar_test
 from robustbench_safety.records import ScoreInterval, ScoreRecord
 from robustbench_safety.reporting.gate.checking import check, decided
-from tests.reporting.gate.committed import changed, column, companion_of, mixed, plain, record_of
+from tests.reporting.gate.committed import RECORDS, changed, column, companion_of, mixed, plain, record_of
 
 FIVE = ["corruptions", "consistency", "adversaries", "calibration", "anomaly"]
 PGD = "digits/attack/pgd-linf-eps2_255-steps20-step0.5_255-seed0-0"
@@ -370,3 +370,24 @@ def test_models_that_see_the_images_differently_are_compared_if_that_is_allowed(
     assert [one.column for one in report.columns if one.failed] == FIVE
     assert [one.paired for one in report.columns] == [True, True, True, False, True]
     assert not check(large, small, allow_preprocessing_change=True).failed
+
+
+SAFETY = "cifar10-safety-generated"
+FILED = {read_json(path, ScoreRecord).display_name for path in sorted((RECORDS / SAFETY).glob("*.json"))}
+#: Trained the usual way; a smaller network, trained against attacks, while that is not filed.
+FIRST = "ResNet-20" if "ResNet-20" in FILED else "conv-small, PGD"
+
+
+@pytest.mark.parametrize("name", sorted(FILED & {"ResNet-32", "ResNet-4b, PGD"}))
+def test_what_fails_one_way_passes_the_other(name: str) -> None:
+    one, other = record_of(SAFETY, FIRST), record_of(SAFETY, name)
+    there = check(one, other, allow_preprocessing_change=True)
+    back = check(other, one, allow_preprocessing_change=True)
+    for first, second in zip(there.columns, back.columns, strict=True):
+        assert first.drop == -(second.drop or 0.0)
+        assert not (first.failed and second.failed)
+        assert first.paired == second.paired == (first.column != "calibration")
+        for found in (first, second):
+            assert found.drop is not None
+            assert found.adjusted_p_value is not None
+            assert found.failed == (found.drop > 1e-9 and found.adjusted_p_value <= 0.05)
