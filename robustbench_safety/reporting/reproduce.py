@@ -116,7 +116,7 @@ def _beyond_a_name(spec: ModelSpec) -> list[str]:
     elif spec.outputs == "probabilities" and spec.family != "predictions":
         found.append("the network returns probabilities")
     if spec.family == "python" and "code" in spec.trusted:
-        found.append("a model file named the code")
+        found.append("its code was named by a model file")
     if spec.head_classes is not None and spec.family != "hf":
         found.append("the classes of the head")
     if spec.probe is not None:
@@ -208,7 +208,10 @@ def _needs(record: ScoreRecord, suite: Suite | None) -> list[str]:
             "it is not the one that this version ships, so name its own file with --suite, and its own "
             "baselines with --baseline"
         )
-    said.append(
-        "the data of the suite, where this machine has them elsewhere than by default with --data DIR"
-    )
+    if record.environment.known:
+        device, threads = record.environment.device_name, record.environment.threads
+        said.append(
+            f"for the last bits {device}, {threads} thread{'s' if threads != 1 else ''}, the same libraries"
+        )
+    said.append("the data of the suite; with --data DIR where they lie elsewhere than by default")
     return said
