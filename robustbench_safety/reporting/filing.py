@@ -136,8 +136,8 @@ def file_of(path: Path, *, known_digest: str | None = None) -> Filed:
 def _collector_at_rest() -> Iterator[None]:
     """Keep the collector of cycles from looking through the heap while a record comes to be.
 
-    A record of a safety suite is thousands of objects without a cycle, and the heap of the libraries is large: on
-    a busy machine 14 ms a record with the collector, 5 without.
+    A record of a safety suite is thousands of objects without a cycle, and the heap of the libraries is
+    large: on a busy machine 14 ms a record with the collector, 5 without.
     """
     was_on = gc.isenabled()
     gc.disable()

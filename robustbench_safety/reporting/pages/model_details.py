@@ -115,9 +115,7 @@ def _by_condition(
     said = f"{dataset}, {kind}: each number with its 95 % interval"
     if len(counts) == 1:
         said += f", {next(iter(counts)):,} images or clips each"
-    head = "".join(
-        f'<th scope="col">{spoken(_heading(name, record.scores[name]))}</th>' for name in by_cell
-    )
+    head = "".join(f'<th scope="col">{spoken(_heading(name, record.scores[name]))}</th>' for name in by_cell)
     rows = []
     for condition in conditions:
         body = "".join(
