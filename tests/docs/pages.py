@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.long_checks import LONG
+
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 
@@ -21,6 +23,9 @@ _LANGUAGES = ("sh", "python", "pycon", "yaml", "toml")
 
 #: Titles of blocks that are read and not run: what they need is not at hand where the tests run.
 NOT_RUN = ("needs data", "needs weights", "needs a network", "takes a minute")
+
+#: That of blocks which the longer checks run.
+TAKES_A_MINUTE = "takes a minute"
 
 _FENCE = re.compile(r"^```(?P<language>\w*)(?P<rest>.*)$")
 _TITLE = re.compile(r'title="([^"]*)"')
@@ -45,7 +50,7 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        return self.file is None and self.title not in NOT_RUN
+        return self.file is None and (self.title not in NOT_RUN or (LONG and self.title == TAKES_A_MINUTE))
 
     @property
     def exit_code(self) -> int:

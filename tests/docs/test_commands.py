@@ -29,6 +29,7 @@ def _a_short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("robustbench_safety.cli.commands.score", short)
 
 
+@pytest.mark.timeout(1800 if LONG else 300)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_every_block_of_the_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     supply(page, tmp_path)
