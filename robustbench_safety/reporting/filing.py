@@ -15,7 +15,15 @@ from robustbench_safety.errors import FileFormatError, StorageError
 from robustbench_safety.files import digest_of, read_bytes, read_json, write_json
 from robustbench_safety.records import ScoreRecord
 
-__all__ = ["Filed", "file_of", "filed_records", "read_records", "record_path", "write_record"]
+__all__ = [
+    "Filed",
+    "collector_at_rest",
+    "file_of",
+    "filed_records",
+    "read_records",
+    "record_path",
+    "write_record",
+]
 
 #: A record has some 200 kilobytes, of a suite with many detectors a few megabytes.
 _LARGEST = 64 * 2**20
@@ -123,7 +131,7 @@ def file_of(path: Path, *, known_digest: str | None = None) -> Filed:
         # The text is, but for spaces, what the digest is taken of: keys in order, none twice. To read it once
         # more and to write it anew, as below, takes three times as long, and a leaderboard has thousands.
         try:
-            with _collector_at_rest():
+            with collector_at_rest():
                 record = ScoreRecord.model_validate_json(text)
             return Filed(record=record, digest=digest, path=path)
         except ValueError:
@@ -133,8 +141,8 @@ def file_of(path: Path, *, known_digest: str | None = None) -> Filed:
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Keep the collector of cycles from looking through the heap while a record comes to be.
+def collector_at_rest() -> Iterator[None]:
+    """Keep the collector of cycles from looking through the heap while records come to be.
 
     A record of a safety suite is thousands of objects without a cycle, and the heap of the libraries is
     large: on a busy machine 14 ms a record with the collector, 5 without.

@@ -21,7 +21,7 @@ from robustbench_safety.records import (
 )
 from robustbench_safety.reporting.columns import adversarial_cells
 
-__all__ = ["BestKnown", "FoundError", "best_known", "errors_found", "reported_errors"]
+__all__ = ["BestKnown", "FoundError", "best_known", "errors_found", "reported_errors", "strongest_found"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,22 @@ def reported_errors(tables: Iterable[ReportedTable]) -> list[tuple[KnownAttack, 
             best = BestKnown(value=attack.error, low=interval.low, high=interval.high, source=source)
             out.append((attack, best))
     return out
+
+
+def strongest_found(found: Iterable[FoundError]) -> dict[str, list[FoundError]]:
+    """Return by network the largest error of each reach, norm and set of images; of equal ones the first.
+
+    What a network of thousands is held against is then a few attacks, and not those of all others.
+    """
+    strongest: dict[tuple[str, str, int, str, float], FoundError] = {}
+    for one in found:
+        key = (one.network, one.images, one.n, one.norm, one.reach)
+        if key not in strongest or one.best.value > strongest[key].best.value:
+            strongest[key] = one
+    by_network: dict[str, list[FoundError]] = {}
+    for one in strongest.values():
+        by_network.setdefault(one.network, []).append(one)
+    return by_network
 
 
 def best_known(

@@ -14,15 +14,16 @@ import numpy as np
 from robustbench_safety.augmentations import overlapping
 from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import UnknownNameError
-from robustbench_safety.records import Curves, ReportedTable, ScoreRecord, Suite, SuiteReference
+from robustbench_safety.records import Curves, KnownAttack, ReportedTable, ScoreRecord, Suite, SuiteReference
 from robustbench_safety.reporting.columns import Column, columns_of_records, columns_of_suite
-from robustbench_safety.reporting.filing import Filed, filed_records
+from robustbench_safety.reporting.filing import Filed, collector_at_rest, filed_records
 from robustbench_safety.reporting.known_attacks import (
     BestKnown,
     FoundError,
     best_known,
     errors_found,
     reported_errors,
+    strongest_found,
 )
 from robustbench_safety.reporting.ranking import RankInterval, pareto_front, rank_intervals
 from robustbench_safety.reporting.reported import ReportedRow, read_reported, reported_rows
@@ -101,33 +102,45 @@ def boards(leaderboard: Path) -> list[Board]:
     found: dict[str, dict[str, FoundError]] = {}
     evidence: list[FoundError] = []
     suites: dict[str, Suite | None] = {}
-    for filed in filed_records(leaderboard):
-        name = filed.record.suite.name
-        if name not in suites:
-            suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
-        suite = suites[name]
-        errors = (
-            errors_found(filed.record, suite) if suite and suite.version == filed.record.suite.version else {}
-        )
-        found[filed.digest] = errors
-        if filed.record.kind == "verified":
-            evidence += errors.values()
-        rows.setdefault(name, []).append(_row(filed))
+    with collector_at_rest():
+        for filed in filed_records(leaderboard):
+            name = filed.record.suite.name
+            if name not in suites:
+                suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
+            suite = suites[name]
+            errors = (
+                errors_found(filed.record, suite)
+                if suite and suite.version == filed.record.suite.version
+                else {}
+            )
+            found[filed.digest] = errors
+            if filed.record.kind == "verified":
+                evidence += errors.values()
+            rows.setdefault(name, []).append(_row(filed))
     for table in reported:
         if table.rows:
             rows.setdefault(table.suite, [])
             if table.suite not in suites:
                 suites[table.suite] = _shipped(table.suite)
     others = reported_errors(reported)
+    strongest = strongest_found(evidence)
     out = []
     for name, own in sorted(rows.items()):
-        known = [
-            replace(row, best_known=best_known(found[row.digest], evidence, others, row.record))
-            for row in own
-        ]
+        known = [replace(row, best_known=_known(row, found[row.digest], strongest, others)) for row in own]
         tables = [table for table in reported if table.suite == name]
         out.append(_board(name, known, tables, suites[name]))
     return out
+
+
+def _known(
+    row: Row,
+    own: Mapping[str, FoundError],
+    strongest: Mapping[str, Sequence[FoundError]],
+    reported: Sequence[tuple[KnownAttack, BestKnown]],
+) -> dict[str, BestKnown]:
+    networks = dict.fromkeys(one.network for one in own.values())
+    rivals = [other for network in networks for other in strongest.get(network, ())]
+    return best_known(own, rivals, reported, row.record)
 
 
 def board_of(filed: Iterable[Filed]) -> Board:

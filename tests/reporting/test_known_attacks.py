@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ import pytest
 from robustbench_safety.files import read_json, write_json
 from robustbench_safety.records import Condition, ConditionScore, Score, ScoreInterval, ScoreRecord
 from robustbench_safety.reporting.filing import record_path
-from robustbench_safety.reporting.known_attacks import BestKnown, FoundError, best_known, errors_found
+from robustbench_safety.reporting.known_attacks import (
+    BestKnown,
+    FoundError,
+    best_known,
+    errors_found,
+    strongest_found,
+)
 from robustbench_safety.reporting.rows import Row, boards
 from robustbench_safety.suites import load_suite
 from tests.conftest import REPOSITORY
@@ -126,3 +133,17 @@ def test_attacks_on_other_images_fewer_or_in_another_norm_are_not_compared(templ
         other = FoundError(**{**fields, **change}, best=stronger)
         assert "autoattack_error" not in best_known(own, [other], [], record)
     assert best_known(own, [FoundError(**fields, best=stronger)], [], record)["autoattack_error"] == stronger
+
+
+def test_of_attacks_alike_the_strongest_alone_is_held_against_a_network(template: ScoreRecord) -> None:
+    own = errors_found(attacked(template, "mine", autoattack_error=0.5, pgd_error=0.4), SUITE)
+    mine = own["autoattack_error"]
+
+    def found(value: float, source: str, **change: object) -> FoundError:
+        best = BestKnown(value=value, low=value - 0.1, high=value + 0.1, source=source)
+        return replace(mine, best=best, **change)  # type: ignore[arg-type]  # a field of it
+
+    weaker, strong, equal = found(0.6, "weaker"), found(0.7, "strong"), found(0.7, "equal")
+    nearer, other = found(0.65, "nearer", reach=mine.reach / 2), found(0.9, "other", network="x")
+    kept = strongest_found([weaker, strong, equal, nearer, other])
+    assert kept == {mine.network: [strong, nearer], "x": [other]}
