@@ -237,7 +237,7 @@ def _compare_scores(
         if old.value is None or new.value is None or _is_fitted(cell, whole=whole):
             continue
         if cell.attack is None and not determined(cell, rules):
-            agrees = near(old.value, new.value, tolerance=_SCORE_TOLERANCE) if whole else _meet(old, new)
+            agrees = _same(old, new) if whole else _meet(old, new)
             yield Compared(
                 path=cell.id,
                 what="score" if whole else "interval",
@@ -251,6 +251,16 @@ def _compare_scores(
 def _is_fitted(cell: Cell, *, whole: bool) -> bool:
     """Tell whether a cell's numbers rest on more images than were drawn."""
     return not whole and (cell.fit is not None or cell.tune is not None)
+
+
+def _same(old: Score, new: Score) -> bool:
+    """Tell whether values and ends of intervals are the same, but for what rounding turns."""
+    pairs = [(old.value or 0.0, new.value or 0.0)]
+    if (old.interval is None) != (new.interval is None):
+        return False
+    if old.interval is not None and new.interval is not None:
+        pairs += [(old.interval.low, new.interval.low), (old.interval.high, new.interval.high)]
+    return all(near(*pair, tolerance=_SCORE_TOLERANCE) for pair in pairs)
 
 
 def _meet(old: Score, new: Score) -> bool:

@@ -74,7 +74,7 @@ def run_audit(
     sent = read_sent(filed.path)
     rules = rules_of(filed.record, data=data, suite=suite, baseline=baseline)
     refuse(path, check_suite(filed.record, rules))
-    refuse(path, check_record(filed.record, sent.companion, rules))
+    refuse(path, check_record(filed.record, sent.companion, rules, intervals=True))
     loaded = load_model(
         model, checkpoint=checkpoint, label_space=rules.suite.label_space, trust_pickle=trust_pickle,
         trust_code=trust_code)  # fmt: skip

@@ -140,7 +140,7 @@ def add_record(
     signature = signed("add", by)
     rules = rules_of(record, data=root, suite=suite, baseline=baseline)
     refuse(path, check_suite(record, rules))
-    refuse(path, check_record(record, sent.companion, rules))
+    refuse(path, check_record(record, sent.companion, rules, intervals=True))
     kind: Literal["self-reported", "recomputed"] = "self-reported"
     if predictions is not None:
         _recompute(sent, predictions, rules)

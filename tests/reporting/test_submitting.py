@@ -227,6 +227,14 @@ FORGED: list[tuple[str, Forge]] = [
      lambda r: scored(r, "clean_error", value=1.2)),
     ("score clean_rms; expected a value from 0 to 1", lambda r: scored(r, "clean_rms", value=-0.1)),
     (r"score clean_error: interval; expected .*Wilson", lambda r: narrow(r, "clean_error")),
+    (r"score c_error: interval; expected 0\.1690.*by the companion",
+     lambda r: narrow(r, "c_error", "corruptions")),
+    (r"score p_flip_rate: interval; expected .*by the companion",
+     lambda r: narrow(r, "p_flip_rate", "consistency")),
+    (r"score gaussian_auroc: interval; expected .*by the companion", lambda r: narrow(r, "gaussian_auroc")),
+    (r"score anomaly: interval; expected .*by the companion", lambda r: narrow(r, "anomaly")),
+    (r"score calibration: interval; expected 0\.12", lambda r: narrow(r, "calibration")),
+    ("score clean_rms: interval; expected one of 95%; found one of 0.5", lambda r: surer(r, "clean_rms")),
     ("score corruptions", lambda r: scored(r, "corruptions", value=None, reason="hidden")),
     ("columns", lambda r: r.model_copy(update={"columns": r.columns[:2]})),
     ("scores; expected those of the suite: c_rms", lambda r: r.model_copy(
@@ -238,6 +246,8 @@ FORGED: list[tuple[str, Forge]] = [
     ("trained_on_tested; expected digits-c", lambda r: r.model_copy(
         update={"model": r.model.model_copy(update={"trained_on": ("digits-c",)})})),
     ("score c_rms; expected fraction, lower", lambda r: scored(r, "c_rms", direction="higher")),
+    ("display_name; expected 1 to 200", lambda r: r.model_copy(
+        update={"display_name": "digits CNN\u202e plain", "slug": "digits-cnn-plain"})),
     ("display_name; expected 1 to 200", lambda r: r.model_copy(
         update={"display_name": "x" * 201, "slug": "x" * 80})),
     ("data_digests", lambda r: r.model_copy(update={"data_digests": {}})),
@@ -271,11 +281,20 @@ def alone(record: ScoreRecord, cell: str, value: float, *, into: str) -> ScoreRe
     return scored(record, into, value=float(np.mean([one for one in of_parts if one is not None])))
 
 
-def narrow(record: ScoreRecord, name: str) -> ScoreRecord:
-    score = record.scores[name]
-    assert score.value is not None and score.interval is not None  # noqa: PT018
-    ends = {"low": score.value - 1e-4, "high": score.value + 1e-4}
-    return scored(record, name, interval=score.interval.model_copy(update=ends))
+def narrow(record: ScoreRecord, *names: str) -> ScoreRecord:
+    """Return the record with intervals that say more than is known."""
+    for name in names:
+        score = record.scores[name]
+        assert score.value is not None and score.interval is not None  # noqa: PT018
+        ends = {"low": score.value - 1e-4, "high": score.value + 1e-4}
+        record = scored(record, name, interval=score.interval.model_copy(update=ends))
+    return record
+
+
+def surer(record: ScoreRecord, name: str) -> ScoreRecord:
+    interval = record.scores[name].interval
+    assert interval is not None
+    return scored(record, name, interval=interval.model_copy(update={"level": 0.5}))
 
 
 @pytest.mark.parametrize(("said", "forge"), FORGED, ids=[said[:40] for said, _ in FORGED])

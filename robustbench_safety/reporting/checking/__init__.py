@@ -17,6 +17,7 @@ from robustbench_safety.reporting.checking.board_checks import (
 )
 from robustbench_safety.reporting.checking.companion_checks import check_companion, determined
 from robustbench_safety.reporting.checking.findings import Finding, near
+from robustbench_safety.reporting.checking.interval_checks import check_intervals
 from robustbench_safety.reporting.checking.number_checks import check_numbers
 from robustbench_safety.reporting.checking.rules import Rules, check_suite, known_rules, rules_of
 from robustbench_safety.reporting.checking.suite_checks import check_structure
@@ -50,22 +51,30 @@ def check_names(record: ScoreRecord) -> Iterator[Finding]:
         yield Finding(
             what="slug", expected=f"{slug}, of its display name", found=record.slug, fix="take --name for it"
         )
-    if len(record.display_name) > _LONGEST_NAME or not record.display_name.strip():
-        found = f"{len(record.display_name)} characters"
-        yield Finding(what="display_name", expected=f"1 to {_LONGEST_NAME} characters", found=found)
+    name = record.display_name
+    # What is not printable steers terminals, or, as marks of the direction of writing, turns a row round.
+    if len(name) > _LONGEST_NAME or not name.strip() or not name.isprintable():
+        expected = f"1 to {_LONGEST_NAME} printable characters"
+        yield Finding(what="display_name", expected=expected, found=f"{len(name)}: {name[:80]!a}")
 
 
-def check_record(record: ScoreRecord, companion: Companion, rules: Rules) -> Iterator[Finding]:
+def check_record(
+    record: ScoreRecord, companion: Companion, rules: Rules, *, intervals: bool = False
+) -> Iterator[Finding]:
     """Yield everything in a record that cannot be, by its suite, by itself and by its companion.
 
     Args:
         record: Of the suite.
         companion: Of the record, by digest.
         rules: Of the suite.
+        intervals: Whether those that are bootstrapped are made again, too, which takes seconds a record.
     """
     yield from check_names(record)
     structure = list(check_structure(record, rules))
     yield from structure
     if not structure:
         yield from check_numbers(record, rules)
-        yield from check_companion(record, companion, rules)
+        found = list(check_companion(record, companion, rules))
+        yield from found
+        if intervals and not found:
+            yield from check_intervals(record, companion, rules)

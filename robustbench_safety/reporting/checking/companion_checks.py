@@ -27,7 +27,7 @@ from robustbench_safety.records import (
 from robustbench_safety.reporting.checking.findings import Finding, near
 from robustbench_safety.reporting.checking.rules import Rules
 
-__all__ = ["check_companion", "determined"]
+__all__ = ["check_companion", "determined", "flip_rates", "kept_scores"]
 
 #: OOD scores are kept as float32. Where no two of them fall together an AUROC, AUPR or FPR95 made from them
 #: is within 2e-7 of the record's (the rows of this repository); tied pairs, whose order is lost, may move it
@@ -45,7 +45,7 @@ def determined(cell: Cell, rules: Rules) -> bool:
         plain = cell.subset is None and cell.class_map is None and dataset.class_map is None
         some = cell.attack is not None and cell.attack.images is not None
         return plain and not some and not isinstance(dataset.manifest.layout, RelabelledLayout)
-    return _kept_scores(cell, rules.suite) is not None
+    return kept_scores(cell, rules.suite) is not None
 
 
 def check_companion(record: ScoreRecord, companion: Companion, rules: Rules) -> Iterator[Finding]:
@@ -78,7 +78,8 @@ def _check_condition(
         yield Finding(what=where, expected="its images in the companion", found="none", fix=_FIX)
         return
     if cell.metric == "flip_rate":
-        value = _flip_rate(rows, one.condition, rules)
+        rates = flip_rates(rows, one.condition, rules)
+        value = None if rates is None else float(rates.mean())
     elif cell.metric == "error_rate":
         value = float(1 - rows.correct[path].mean()) if path in rows.correct else None
     else:
@@ -94,7 +95,8 @@ def _check_condition(
         yield Finding(what=where, expected=f"{value:.10f}, by the companion", found=str(one.value), fix=_FIX)
 
 
-def _flip_rate(rows: CompanionRows, condition: Condition, rules: Rules) -> float | None:
+def flip_rates(rows: CompanionRows, condition: Condition, rules: Rules) -> NDArray[np.float64] | None:
+    """Return the flip rate of each clip of a sequence; None where the companion does not keep its flips."""
     if condition.path not in rows.flips:
         return None
     layout = load_dataset(condition.dataset, data=rules.data).manifest.layout
@@ -104,11 +106,11 @@ def _flip_rate(rows: CompanionRows, condition: Condition, rules: Rules) -> float
         frames = n_frames(condition.name, variant=layout.variant)
     else:
         return None
-    return float(rows.flips[condition.path].mean() / (frames - 1))
+    return rows.flips[condition.path] / (frames - 1)
 
 
-def _kept_scores(cell: Cell, suite: Suite) -> str | None:
-    """Return the name under which the scores of a cell are kept; None where they are not, or not alone."""
+def kept_scores(cell: Cell, suite: Suite) -> str | None:
+    """Return the name under which a cell's OOD scores are kept; None where they are not, or not alone."""
     scored = Scored.of(cell)
     if scored is None or scored.subset is not None or scored.detector not in detectors_in_columns(suite):
         return None
@@ -126,7 +128,7 @@ def _detected(
     cell: Cell, rows: CompanionRows, companion: Companion, rules: Rules
 ) -> tuple[float | None, float]:
     """Return the value by the kept scores, and how far ties may move it."""
-    metric, name = metric_of(cell), _kept_scores(cell, rules.suite)
+    metric, name = metric_of(cell), kept_scores(cell, rules.suite)
     inside = companion.datasets.get(cell.in_distribution or "")
     if inside is None or name is None or name not in inside.scores or name not in rows.scores:
         return None, 0.0

@@ -23,6 +23,8 @@ _RANGES = {
     "prediction_rejection_ratio": (-1.0, 1.0),
 }
 _RANGE_OF_UNIT = {"fraction": (0.0, 1.0), "nats": (0.0, float("inf")), "score": (float("-inf"), float("inf"))}
+#: Coverage that every interval of a record aims at.
+_LEVEL = 0.95
 #: Named in a message.
 _SHOWN = 3
 _MADE_ANEW = "file the record as `rbs score` wrote it"
@@ -170,6 +172,10 @@ def _first_other(found: Sequence[Condition], expected: Sequence[Condition]) -> s
 def _check_number(where: str, one: Score | ConditionScore, low: float, high: float) -> Iterator[Finding]:
     if one.value is not None and not low - ROUNDING <= one.value <= high + ROUNDING:
         yield Finding(what=where, expected=f"a value from {low:g} to {high:g}", found=str(one.value))
+    if one.interval is not None and one.interval.level != _LEVEL:
+        yield Finding(
+            what=f"{where}: interval", expected=f"one of {_LEVEL:.0%}", found=f"one of {one.interval.level:g}"
+        )
     if one.interval is not None and one.interval.low > one.interval.high:
         yield Finding(
             what=f"{where}: interval",
