@@ -11,12 +11,15 @@ import pytest
 from robustbench_safety.companion import read_companion
 from robustbench_safety.files import digest_of, read_json
 from robustbench_safety.records import (
+    CheckpointInfo,
     ConditionScore,
     Curves,
     GroupScore,
     LineScore,
     ScoreInterval,
     ScoreRecord,
+    Verification,
+    ZeroShot,
 )
 from robustbench_safety.reporting.filing import Filed, file_of, write_record
 from robustbench_safety.reporting.pages.environment import STATIC
@@ -297,3 +300,43 @@ def test_a_condition_without_a_score_is_passed_over(partial: ScoreRecord) -> Non
     one: ConditionScore = next(iter(partial.conditions.values()))[0]
     record = partial.model_copy(update={"conditions": partial.conditions | {"unknown_cell": (one,)}})
     assert json.dumps("unknown cell") not in html_of(record)
+
+
+@pytest.mark.parametrize("kind", ["predictions", "ensemble", "zero-shot", "probe", "self-reported"])
+def test_every_kind_of_row_has_a_page_that_says_where_it_comes_from(kind: str, partial: ScoreRecord) -> None:
+    text = ZeroShot(
+        templates="openai-80",
+        templates_digest="1" * 64,
+        names="a list",
+        names_digest="2" * 64,
+        logit_scale=100.0,
+    )
+    info = CheckpointInfo(file="linear.npz", sha256="3" * 64, format="torch", unwrapped=("key:state_dict",))
+    kinds: dict[str, tuple[dict[str, object], dict[str, object], list[str]]] = {
+        "predictions": (
+            {"family": "predictions", "architecture": "sent.csv", "network_known": False, "gradients": False,
+             "checkpoint": None, "outputs": "top-1"},
+            {"environment": partial.environment.model_copy(update={"known": False}),
+             "without_images": ("a/clean/clean-0",)},
+            ["not known: its predictions were handed in", "predictions:sent.csv", "a/clean/clean-0"],
+        ),
+        "ensemble": (
+            {"family": "ensemble", "members": (partial.model, partial.model), "combine": "logits"},
+            {"reduced_batches": {"a/clean/clean-0": 16}},
+            ["members' mean of logits", "16 on a/clean/clean-0", "member-2.yaml"],
+        ),
+        "zero-shot": ({"zero_shot": text}, {}, ["openai-80", "1" * 64, "scale of the logits 100"]),
+        "probe": ({"probe": info, "flops": None}, {}, ["linear.npz", "3" * 64]),
+        "self-reported": (
+            {"checkpoint": info, "trained_on": ("cifar-10",)},
+            {"status": "complete", "partial_because": (), "supersedes": "4" * 64,
+             "verification": Verification(kind="self-reported", by="<i>somebody</i>", at="")},
+            ["self-reported, by <i>somebody</i>, at –", "4" * 64, "key:state_dict",
+             "what the model was trained on"],
+        ),
+    }  # fmt: skip
+    spec, changes, said = kinds[kind]
+    record = partial.model_copy(update={"model": partial.model.model_copy(update=spec), **changes})
+    shown = check_page(html_of(record)).text
+    for words in said:
+        assert words in shown, words
