@@ -25,6 +25,8 @@ __all__ = ["Field", "field_of", "paretos", "scatters", "strips"]
 #: Plots beside each other: the first headline column against each of the next.
 _MOST_PARETOS = 4
 _CLEAN = "clean_error"
+#: Headline columns among which one of other than clean images is looked for.
+_LOOKED_AT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ def field_of(board: Board) -> Field:
         for column in headline
     }
     pairs = [(one.id, other.id) for one, other in _pairs(headline)]
-    pairs += [(_CLEAN, column.id) for column in headline[:2] if column.id != _CLEAN]
+    pairs += [(_CLEAN, column.id) for column in headline[:_LOOKED_AT] if column.id != _CLEAN]
     lined = {name for row in rows for name, score in row.record.scores.items() if score.line is not None}
     return Field(
         columns=headline,
@@ -130,8 +132,9 @@ def paretos(record: ScoreRecord, row: Row | None, field: Field) -> list[Pareto]:
 def scatters(record: ScoreRecord, row: Row | None, field: Field | None, suite: Suite | None) -> list[Scatter]:
     """Return clean against shifted accuracy for each line that the record was held against.
 
-    Where it was held against none: the error on clean images against the first headline column, without a
-    line; nothing where the suite measures no clean error, or there is no field.
+    Where it was held against none: the error on clean images against the first headline column of other
+    images, without a line; nothing where the suite measures no clean error or none of other images, or there
+    is no field.
 
     Args:
         record: The record.
@@ -164,7 +167,7 @@ def scatters(record: ScoreRecord, row: Row | None, field: Field | None, suite: S
 def _without_line(record: ScoreRecord, row: Row | None, field: Field | None) -> list[Scatter]:
     if field is None or _CLEAN not in record.scores:
         return []
-    others = [column for column in field.columns[:2] if column.id != _CLEAN]
+    others = [column for column in field.columns[:_LOOKED_AT] if not _is_of_clean_images(column.id, record)]
     if not others or not field.clouds[_CLEAN, others[0].id].points:
         return []
     clean = record.scores[_CLEAN]
@@ -178,6 +181,13 @@ def _without_line(record: ScoreRecord, row: Row | None, field: Field | None) -> 
             own=_point(record, row, (_CLEAN, others[0].id)),
         )
     ]
+
+
+def _is_of_clean_images(name: str, record: ScoreRecord) -> bool:
+    """Tell a cell of the images that the clean error is of; an aggregate is of others, or of more."""
+    clean = {one.condition for one in record.conditions.get(_CLEAN, ())}
+    own = {one.condition for one in record.conditions.get(name, ())}
+    return name == _CLEAN or (bool(own) and own <= clean)
 
 
 def _dataset(name: str, suite: Suite | None) -> str:

@@ -115,7 +115,7 @@ def _among_others(
             )
         )
     for i, shape in enumerate(scatters(record, row, field, suite)):
-        title = "Clean against shifted"
+        title = f"{shape.x.title[:1].upper()}{shape.x.title[1:]} against {shape.y.title}"
         if shape.line is not None:
             title = f"{shape.y.title[:1].upper()}{shape.y.title[1:]}, against the line"
         picture = shift_scatter(f"shift{i}", shape)

@@ -128,6 +128,16 @@ def test_ranks_are_intervals_and_the_front_is_said(
     assert n_front > 0
 
 
+def test_clean_is_set_against_a_column_of_other_images(pages: dict[str, tuple[ScoreRecord, str]]) -> None:
+    for record, html in pages.values():
+        if record.suite.name == "cifar10-safety-generated":
+            assert "Clean error against corruptions" in html
+        if record.suite.name == "reliability-cifar10-generated":
+            assert "Clean error against c rms" in html
+        if record.suite.name == "cifar10-clean":  # there is none
+            assert "Clean error against" not in html
+
+
 def test_provenance_names_every_digest(pages: dict[str, tuple[ScoreRecord, str]]) -> None:
     for key, (record, html) in pages.items():
         info = record.model.checkpoint
