@@ -23,6 +23,7 @@ LONGEST = (
     "tests/docs/test_commands.py",
     "tests/test_run_settings.py",
     "tests/models/test_efficientnet.py",
+    "tests/auditing/test_auditing.py",
     "tests/reporting/test_baselines.py",
     "tests/models/test_entry_point.py",
 )
