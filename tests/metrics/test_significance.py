@@ -70,14 +70,14 @@ def test_few_units_are_tested_by_all_patterns(seed: int) -> None:
 def test_many_units_agree_with_the_permutation_test_of_scipy(decimals: int) -> None:
     # With one decimal there are few sizes, whose signs are drawn as counts; with eight as many as units.
     differences = np.random.default_rng(1).normal(0.02, 0.3, 400).round(decimals)
-    found = sign_flip_test(differences, seed=0, draws=20_000)
+    found = sign_flip_test(differences, seed=0, draws=5_000)
     reference = stats.permutation_test(
-        (differences,), np.sum, permutation_type="samples", alternative="greater", n_resamples=20_000,
+        (differences,), np.sum, permutation_type="samples", alternative="greater", n_resamples=5_000,
         vectorized=True, rng=np.random.default_rng(5),
     )  # fmt: skip
-    # Two shares of 20,000 draws: three standard errors of their difference.
+    # Two shares of 5,000 draws: three standard errors of their difference.
     p = float(reference.pvalue)
-    assert found == pytest.approx(p, abs=3 * math.sqrt(2 * p * (1 - p) / 20_000))
+    assert found == pytest.approx(p, abs=3 * math.sqrt(2 * p * (1 - p) / 5_000))
     assert 0.01 < p < 0.99
 
 

@@ -55,7 +55,7 @@ class Images:
         return confidence, (self.rng.random(len(seen)) < confidence - 0.05).astype(np.float64)
 
 
-def five_columns(seed: int, *, n: int = 300) -> dict[str, ColumnCheck]:
+def five_columns(seed: int, *, n: int = 200) -> dict[str, ColumnCheck]:
     """Return the columns of two equally good models: errors, mean errors, flips, calibration, AUROC."""
     images = Images(n, seed)
     (conf_a, right_a), (conf_b, right_b) = images.answers(), images.answers()
