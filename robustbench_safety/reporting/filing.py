@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, create_model
 
 from robustbench_safety.companion import Companion, write_companion
 from robustbench_safety.errors import FileFormatError, StorageError
 from robustbench_safety.files import digest_of, read_bytes, read_json, write_json
-from robustbench_safety.records import ScoreRecord
+from robustbench_safety.records import Curves, ScoreRecord
 
 __all__ = [
     "Filed",
     "collector_at_rest",
     "file_of",
     "filed_records",
+    "listed_records",
     "read_records",
     "record_path",
     "write_record",
@@ -32,6 +37,9 @@ _LARGEST = 64 * 2**20
 _TIMINGS = re.compile(rb'\n "timings": \{[^{}]*\n \},')
 _VERIFIED_AT = re.compile(rb'(\n "verification": \{)\n  "at": "[^"\\]*",')
 _INDENTATION = re.compile(rb"\n *")
+
+#: Fields that are most of a record, and that no table shows.
+_DETAILS: dict[str, Any] = {"conditions": {}, "groups": {}, "curves": Curves(), "prediction_digests": {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +91,22 @@ def filed_records(leaderboard: Path) -> Iterator[Filed]:
         StorageError: There is no such leaderboard.
         FileFormatError: A record was changed after it was written, or is none.
     """
+    return _each(leaderboard, file_of)
+
+
+def listed_records(leaderboard: Path) -> Iterator[Filed]:
+    """Yield every record as a table needs it: without conditions, groups, curves and digests of predictions.
+
+    The digest is that of the whole. Whether the details are what they should be is not looked at.
+
+    Raises:
+        StorageError: There is no such leaderboard.
+        FileFormatError: A record was changed after it was written, or is none.
+    """
+    return _each(leaderboard, _listed)
+
+
+def _each(leaderboard: Path, read: Callable[[Path], Filed]) -> Iterator[Filed]:
     folder = leaderboard / "records"
     if not folder.is_dir():
         raise StorageError(
@@ -92,7 +116,7 @@ def filed_records(leaderboard: Path) -> Iterator[Filed]:
             fix="name one with --leaderboard DIR",
         )
     for path in sorted(folder.glob("*/*.json")):
-        filed = file_of(path)
+        filed = read(path)
         expected = record_path(leaderboard, filed.record, digest=filed.digest)
         if path != expected:
             raise FileFormatError(
@@ -102,6 +126,33 @@ def filed_records(leaderboard: Path) -> Iterator[Filed]:
                 fix="restore it: a correction is a new record",
             )
         yield filed
+
+
+@functools.cache
+def _listed_type() -> type[BaseModel]:
+    """Return the type of a record without its details, whose fields are checked as there."""
+    config = cast(ConfigDict, {**ScoreRecord.model_config, "extra": "ignore"})
+    kept = {name: field for name, field in ScoreRecord.model_fields.items() if name not in _DETAILS}
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in kept.items()}
+    return create_model("ListedRecord", __config__=config, **fields)
+
+
+def _listed(path: Path) -> Filed:
+    """Read a record without its details, in a quarter of the time that it takes whole."""
+    text = read_bytes(path, largest=_LARGEST)
+    digest = _digest_as_written(text)
+    if path.stem.endswith(f"--{digest[:8]}"):
+        try:
+            listed = _listed_type().model_validate_json(text)
+        except ValueError:
+            pass  # what is wrong is said below
+        else:
+            fields = {name: getattr(listed, name) for name in _listed_type().model_fields}
+            if {*fields["columns"], *fields["beside"]} <= fields["scores"].keys():
+                record = ScoreRecord.model_construct(**fields, **_DETAILS)
+                return Filed(record=record, digest=digest, path=path)
+    whole = file_of(path)
+    return replace(whole, record=whole.record.model_copy(update=_DETAILS))
 
 
 def read_records(leaderboard: Path) -> list[ScoreRecord]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from robustbench_safety.files import digest_of
 from robustbench_safety.metrics import wilson_interval
 from robustbench_safety.records import (
+    Condition,
     KnownAttack,
     ModelSpec,
     ReportedTable,
@@ -63,24 +64,26 @@ def errors_found(record: ScoreRecord, suite: Suite) -> dict[str, FoundError]:
     """
     found = {}
     for name, cell in adversarial_cells(suite).items():
-        measured = record.conditions.get(cell.id, ())
-        if len(measured) != 1 or cell.attack is None or (interval := measured[0].interval) is None:
+        score = record.scores.get(cell.id)
+        if cell.attack is None or score is None or score.value is None or score.interval is None:
             continue
-        one = measured[0]
-        best = BestKnown(
-            value=one.value,
-            low=interval.low,
-            high=interval.high,
-            source=f"{one.condition.name} in {record.suite.name}",
-        )
+        attack = cell.attack.condition_name(suite.seed)
+        path = Condition(dataset=cell.dataset, kind="attack", name=attack, level=0).path
+        if path not in record.data_digests:
+            continue  # of another seed
         found[name] = FoundError(
             network=_network(record.model),
-            dataset=one.condition.dataset,
-            images=record.data_digests[one.condition.path],
-            n=one.n,
+            dataset=cell.dataset,
+            images=record.data_digests[path],
+            n=score.n,
             norm=cell.attack.norm,
             reach=cell.attack.reach,
-            best=best,
+            best=BestKnown(
+                value=score.value,
+                low=score.interval.low,
+                high=score.interval.high,
+                source=f"{attack} in {record.suite.name}",
+            ),
         )
     return found
 

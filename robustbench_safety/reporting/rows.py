@@ -16,7 +16,7 @@ from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import UnknownNameError
 from robustbench_safety.records import Curves, KnownAttack, ReportedTable, ScoreRecord, Suite, SuiteReference
 from robustbench_safety.reporting.columns import Column, columns_of_records, columns_of_suite
-from robustbench_safety.reporting.filing import Filed, collector_at_rest, filed_records
+from robustbench_safety.reporting.filing import Filed, collector_at_rest, listed_records
 from robustbench_safety.reporting.known_attacks import (
     BestKnown,
     FoundError,
@@ -103,7 +103,7 @@ def boards(leaderboard: Path) -> list[Board]:
     evidence: list[FoundError] = []
     suites: dict[str, Suite | None] = {}
     with collector_at_rest():
-        for filed in filed_records(leaderboard):
+        for filed in listed_records(leaderboard):
             name = filed.record.suite.name
             if name not in suites:
                 suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
@@ -222,10 +222,9 @@ def _flags(record: ScoreRecord) -> tuple[str, ...]:
     if record.trained_on_tested:
         flags.append(f"trained on {', '.join(record.trained_on_tested)}, which it is tested on")
     tested = {
-        one.condition.name
-        for conditions in record.conditions.values()
-        for one in conditions
-        if one.condition.kind in ("corruption", "sequence")
+        name.rpartition("-")[0]
+        for kind, _, name in (path.partition("/")[2].partition("/") for path in record.data_digests)
+        if kind in ("corruption", "sequence")
     }
     for name, held in overlapping(record.model.augmentations, tested).items():
         flags.append(

@@ -11,7 +11,7 @@ from robustbench_safety.errors import FileFormatError
 from robustbench_safety.files import digest_of, read_json, write_json
 from robustbench_safety.records import ScoreRecord
 from robustbench_safety.reporting import filing
-from robustbench_safety.reporting.filing import file_of, filed_records, record_path
+from robustbench_safety.reporting.filing import file_of, filed_records, listed_records, record_path
 from tests.conftest import REPOSITORY
 from tests.golden.make import RECORD
 
@@ -75,3 +75,40 @@ def test_records_come_one_at_a_time_by_suite_and_name(tmp_path: Path, record: Sc
     found = filed_records(tmp_path)
     assert next(found).record.slug == "a"
     assert [filed.record.slug for filed in found] == ["b", "c"]
+
+
+def test_a_listed_record_is_the_whole_one_without_its_details() -> None:
+    details = {"conditions", "groups", "curves", "prediction_digests"}
+    leaderboard = REPOSITORY / "leaderboard"
+    for listed, whole in zip(listed_records(leaderboard), filed_records(leaderboard), strict=True):
+        assert (listed.digest, listed.path) == (whole.digest, whole.path)
+        assert listed.record.model_dump(exclude=details) == whole.record.model_dump(exclude=details)
+        assert listed.record.conditions == {}
+        assert isinstance(listed.record, ScoreRecord)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [('"seed": 0', '"seed": "0"', "seed"), ('"status": "partial"', '"status": "whole"', "status")],
+)
+def test_a_wrong_field_of_a_listed_record_is_said_as_of_a_whole_one(
+    tmp_path: Path, record: ScoreRecord, old: str, new: str, words: str
+) -> None:
+    path = record_path(tmp_path, record)
+    write_json(path, record)
+    path.write_text(path.read_text().replace(old, new))
+    # Under the name that its text has, so that nothing but the field is wrong.
+    path = path.rename(path.with_name(f"tiny--{filing._digest_as_written(path.read_bytes())[:8]}.json"))
+    with pytest.raises(FileFormatError, match=words):
+        list(listed_records(tmp_path))
+
+
+def test_a_listed_record_without_the_score_of_a_column_is_refused(
+    tmp_path: Path, record: ScoreRecord
+) -> None:
+    path = record_path(tmp_path, record)
+    scores = {name: score for name, score in record.scores.items() if name != record.columns[0]}
+    write_json(path, record.model_copy(update={"scores": scores}))
+    path.rename(path.with_name(f"tiny--{filing._digest_as_written(path.read_bytes())[:8]}.json"))
+    with pytest.raises(FileFormatError, match="has no score"):
+        list(listed_records(tmp_path))
