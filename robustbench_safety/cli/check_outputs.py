@@ -62,6 +62,12 @@ class CheckOutputs:
                 raise UsageError(
                     f"--{one.name} {path}", expected="a file of its own", found="one that is used already"
                 )
+            if path.is_dir():
+                raise UsageError(f"--{one.name} {path}", expected="the name of a file", found="a folder")
+            if path.suffix == ".parquet" or path.with_suffix(".parquet").exists():
+                raise UsageError(
+                    f"--{one.name} {path}", expected="a file of its own", found="a record or a companion"
+                )
             taken.add(path.resolve())
 
     def write(self, report: CheckReport) -> None:

@@ -140,8 +140,9 @@ def best_known(
         rivals += [
             best
             for attack, best in reported
-            if (attack.weights_digest, attack.dataset, attack.norm)
-            == (record.model.weights_digest, mine.dataset, mine.norm)
+            if (attack.weights_digest, attack.dataset, attack.n, attack.norm)
+            == (record.model.weights_digest, mine.dataset, mine.n, mine.norm)
+            and attack.certainty == "verified"
             and pixel_fraction(attack.eps) <= mine.reach
         ]
         strongest = max(rivals, key=lambda rival: rival.value, default=mine.best)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["code", "escaped", "one_line"]
+__all__ = ["code", "escaped", "one_line", "unlinked"]
 
 #: Characters of a name or sample id that are shown; a file that somebody handed in may have millions.
 _LONGEST = 200
@@ -33,6 +33,16 @@ def one_line(text: str, *, longest: int = _LONGEST) -> str:
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
+def unlinked(text: str) -> str:
+    r"""Return text of which GitHub makes no mention, no reference to an issue, and no link.
+
+    Example:
+        >>> unlinked("ask @me").encode("ascii", "backslashreplace")
+        b'ask @\\u200bme'
+    """
+    return _LINKED.sub(lambda found: found.group() + _APART, text)
+
+
 def escaped(text: str, *, longest: int = 200) -> str:
     """Return text that stays text: no markup, no link, no mention, on one line.
 
@@ -40,8 +50,7 @@ def escaped(text: str, *, longest: int = 200) -> str:
         >>> escaped("a|b <script>")
         'a&#124;b &#60;script&#62;'
     """
-    line = one_line(text, longest=longest)
-    line = _LINKED.sub(lambda found: found.group() + _APART, line)
+    line = unlinked(one_line(text, longest=longest))
     line = _STRUCTURE.sub(lambda found: f"&#{ord(found.group())};", line)
     return _BEGINNING.sub(
         lambda found: f"{found.group()}{_APART}" if found.group().isdigit() else f"&#{ord(found.group())};",

@@ -138,3 +138,7 @@ def _check_places(report: Report, out: Path, png: Path | None) -> None:
         raise UsageError(f"--png {png} is a file", expected="a folder for the figures")
     if report.leaderboard is not None and (report.leaderboard / "records").resolve() in out.resolve().parents:
         raise UsageError(f"--out {out} lies among the records", fix="name a file elsewhere")
+    if out.suffix not in (".html", ".htm"):
+        # A record, a companion, a picture: what is there already would be lost.
+        found = out.suffix or "no ending"
+        raise UsageError(f"--out {out}", expected="a name that ends in .html", found=found)

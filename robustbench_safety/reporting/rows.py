@@ -153,13 +153,8 @@ def board_of(filed: Iterable[Filed]) -> Board:
 def _board(name: str, rows: Sequence[Row], tables: list[ReportedTable], suite: Suite | None) -> Board:
     gone = {row.record.supersedes for row in rows if row.record.supersedes}
     kept = [row for row in rows if row.digest not in gone]
-    if kept:
-        newest = max((row.record.suite for row in kept), key=lambda one: (one.version, one.digest))
-        columns = columns_of_records(row.record for row in kept)
-    elif suite is not None:
-        digest = suite_digest(suite, DataRoot.default())
-        newest = SuiteReference(name=name, version=suite.version, digest=digest)
-        columns = {}
+    newest = _newest(name, [row.record.suite for row in kept], suite)
+    columns = columns_of_records(row.record for row in kept)
     if suite is not None and tables:
         columns = {**columns_of_suite(suite), **columns}
     ranked = [row for row in kept if row.record.kind == "verified" and row.record.suite == newest]
@@ -175,6 +170,21 @@ def _board(name: str, rows: Sequence[Row], tables: list[ReportedTable], suite: S
         rows=(*ranked, *others),
         reported=tuple(reported_rows(tables)),
     )
+
+
+def _newest(name: str, found: Sequence[SuiteReference], suite: Suite | None) -> SuiteReference:
+    """Return whose rows are ranked: the suite as it is shipped, else the newest that has a row.
+
+    A version to come, which only a forged record can have, is never the newest of a shipped suite.
+    """
+    if suite is not None:
+        digest = suite_digest(suite, DataRoot.default())
+        shipped = SuiteReference(name=name, version=suite.version, digest=digest)
+        older = [one for one in found if one.version <= suite.version]
+        if shipped in found or not older:
+            return shipped
+        found = older
+    return max(found, key=lambda one: (one.version, one.digest))
 
 
 def _ranked(rows: Sequence[Row], columns: Sequence[Column], headline: Sequence[Column]) -> list[Row]:

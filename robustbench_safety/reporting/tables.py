@@ -8,6 +8,7 @@ import re
 
 from robustbench_safety.records import Score, ScoreRecord
 from robustbench_safety.reporting.columns import Column
+from robustbench_safety.reporting.plain_text import one_line, unlinked
 from robustbench_safety.reporting.reported import ReportedRow, ReportedScore
 from robustbench_safety.reporting.rows import Board, Row
 
@@ -210,12 +211,13 @@ def _below(board: Board) -> list[str]:
 
 
 def not_a_formula(text: str) -> str:
-    """Keep a spreadsheet from running a text that begins like a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Keep a spreadsheet from running a text that begins like a formula, and a terminal from obeying it."""
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return f"'{shown}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else shown
 
 
 def _plain(text: str, *, longest: int = 200) -> str:
     """Escape text for a Markdown table cell."""
-    one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
-    escaped = re.sub(r"([\\`*_\[\]<>|#!~])", r"\\\1", one_line)
-    return escaped.replace("&", "&amp;")
+    line = one_line(text, longest=longest) or "unnamed"
+    escaped = re.sub(r"([\\`*_\[\]<>|#!~])", r"\\\1", line)
+    return unlinked(escaped.replace("&", "&amp;"))

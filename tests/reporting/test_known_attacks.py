@@ -92,12 +92,14 @@ def test_what_a_stranger_says_of_another_s_network_does_not_count(
     assert rows["theirs"].ranks == {}
 
 
-def reported(folder: Path, weights: str, eps: str, error: float) -> None:
+def reported(
+    folder: Path, weights: str, eps: str, error: float, n: int = 10_000, certainty: str = "verified"
+) -> None:
     (folder / "reported").mkdir(exist_ok=True)
     (folder / "reported" / "others.yaml").write_text(
         f"name: others\ntitle: T\nsuite: {SUITE.name}\nsource: S\nattacks:\n"
         f'  - {{weights_digest: "{weights}", dataset: cifar-10, norm: linf, eps: {eps}, error: {error},\n'
-        "     n: 10000, source: an adaptive attack, certainty: verified}\n"
+        f"     n: {n}, source: an adaptive attack, certainty: {certainty}}}\n"
     )
 
 
@@ -114,6 +116,15 @@ def test_somebody_else_s_attack_counts_within_the_reach(
         best = rows["mine"].best_known["autoattack_error"]
         assert best.source == "an adaptive attack (verified)"
         assert best.low < 0.7 < best.high
+
+
+@pytest.mark.parametrize(("n", "certainty"), [(100, "verified"), (10_000, "recalled")])
+def test_an_attack_on_fewer_images_or_one_that_is_recalled_does_not_count(
+    tmp_path: Path, template: ScoreRecord, n: int, certainty: str
+) -> None:
+    reported(tmp_path, template.model.weights_digest, "8/255", 0.7, n, certainty)
+    rows = rows_of(tmp_path, attacked(template, "mine", autoattack_error=0.5, pgd_error=0.5))
+    assert rows["mine"].best_known == {}
 
 
 def test_an_attack_on_another_network_says_nothing(tmp_path: Path, template: ScoreRecord) -> None:

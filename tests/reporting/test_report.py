@@ -216,6 +216,7 @@ def leaderboard_with_a_changed_record(tmp_path: Path) -> Path:
         (["free.json", "-o", "free.json"], "--out free.json is the record itself"),
         (["free.json", "-o", "link.html"], "--out link.html is the record itself"),
         (["free.json", "-o", "folder"], "--out folder is a folder"),
+        (["free.json", "-o", "free.parquet"], "expected a name that ends in .html; found .parquet"),
         (["free.json", "-o", "free.json/report.html"], "cannot be written"),
         (["free.json", "--leaderboard", "folder"], "folder is not a leaderboard"),
         (["records/cifar10-clean/*"], "was changed after it was written"),

@@ -6,6 +6,7 @@ import pytest
 
 from robustbench_safety.files import digest_of, read_json
 from robustbench_safety.records import ScoreInterval, ScoreRecord
+from tests.conftest import REPOSITORY
 from tests.golden.make import RECORD
 from tests.reporting.boards import board, names
 
@@ -126,3 +127,22 @@ def test_a_row_keeps_no_condition_in_memory(complete: ScoreRecord) -> None:
     assert row.record.conditions == {}
     assert row.record.scores == complete.scores
     assert row.digest == digest_of(complete.digested_fields())
+
+
+def test_a_version_to_come_of_a_shipped_suite_is_never_the_one_that_is_ranked() -> None:
+    folder = REPOSITORY / "leaderboard" / "records" / "digits-safety"
+    whole = [read_json(path, ScoreRecord) for path in sorted(folder.glob("*.json"))]
+    suite = whole[0].suite.model_copy(update={"version": 99})
+    forged = whole[0].model_copy(update={"suite": suite, "display_name": "forged"})
+    found = board(*whole, forged)
+    assert found.suite == whole[0].suite
+    assert [row.record.display_name for row in found.rows if not row.ranked] == ["forged"]
+
+
+def test_where_all_rows_are_older_than_the_shipped_suite_the_newest_of_them_are_ranked() -> None:
+    folder = REPOSITORY / "leaderboard" / "records" / "digits-safety"
+    whole = [read_json(path, ScoreRecord) for path in sorted(folder.glob("*.json"))]
+    suite = whole[0].suite.model_copy(update={"version": 1, "digest": "0" * 64})
+    found = board(*(record.model_copy(update={"suite": suite}) for record in whole))
+    assert found.suite == suite
+    assert all(row.ranked for row in found.rows)

@@ -118,3 +118,15 @@ def test_a_value_with_a_note_is_marked_and_the_note_stands_below(complete: Score
 def test_the_worst_condition_is_named_beside_its_value(complete: ScoreRecord) -> None:
     score = complete.scores[complete.columns[0]].model_copy(update={"value": 0.5, "worst": "glass_blur"})
     assert shown(score) == "50.00 glass_blur"
+
+
+def test_no_name_is_an_address_a_mention_or_nothing_in_the_markdown_table(complete: ScoreRecord) -> None:
+    text = markdown_table(board(complete.model_copy(update={"display_name": "http://e.x @me"})))
+    assert "://" not in text
+    assert "@me" not in text
+    assert "◆ unnamed |" in markdown_table(board(complete.model_copy(update={"display_name": "   "})))
+
+
+def test_no_name_reaches_the_terminal_as_a_command_through_the_csv(complete: ScoreRecord) -> None:
+    text = csv_table(board(complete.model_copy(update={"display_name": "a\x1b[31m\u202eb"})))
+    assert "a [31m b" in text

@@ -158,9 +158,31 @@ def _other_images(board: Path) -> str:
     return f"data of {path}; expected digest"
 
 
+def _made_up_baseline(board: Path) -> str:
+    # It would leave the row ranked with the others, and its numbers unchecked.
+    filed(board, baselines={"mine": "0" * 64}, supersedes=file_of(PLAIN).digest)
+    build_tables(board)
+    return "baselines; expected none; found mine 00000000"
+
+
+def _version_to_come(board: Path) -> str:
+    suite = record_at(PLAIN).suite.model_copy(update={"version": 99, "digest": "0" * 64})
+    filed(board, suite=suite, supersedes=file_of(PLAIN).digest)
+    build_tables(board)
+    return "suite version; expected 2; found 99"
+
+
+def _of_another_network(board: Path) -> str:
+    model = record_at(PLAIN).model.model_copy(update={"weights_digest": "0" * 64})
+    filed(board, model=model, display_name="Mine", slug="mine", supersedes=file_of(PLAIN).digest)
+    build_tables(board)
+    return "supersedes; expected a record of the same model"
+
+
 FAULTS: list[Callable[[Path], str]] = [
     _edit, _no_companion, _other_companion, _broken_companion, _orphan, _stray, _link, _stale, _duplicate,
-    _gone, _of_less_standing, _fork, _forged, _other_suite, _other_images]  # fmt: skip
+    _gone, _of_less_standing, _fork, _forged, _other_suite, _other_images, _made_up_baseline,
+    _version_to_come, _of_another_network]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__.strip("_"))

@@ -111,6 +111,13 @@ def check_supersession(one: Filed, by_digest: dict[str, Filed], filed: Sequence[
         yield Finding(
             what="supersedes", expected=f"a record of {one.record.suite.name}", found=old.suite.name
         )
+    if one.record.slug != old.slug and one.record.model.weights_digest != old.model.weights_digest:
+        yield Finding(
+            what="supersedes",
+            expected="a record of the same model, by its name or its weights",
+            found=f"{by_digest[target].path}, of {old.slug}",
+            fix="no row takes the place of another network's",
+        )
     if _STANDING[one.record.kind] < _STANDING[old.kind]:
         yield Finding(
             what="supersedes",

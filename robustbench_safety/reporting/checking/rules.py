@@ -99,9 +99,15 @@ def _digests(named: Mapping[str, str]) -> str:
 
 
 def is_of_another_suite(record: ScoreRecord, rules: Rules) -> bool:
-    """Tell whether a row lawfully has another digest: an older version, or a baseline of one's own."""
+    """Tell whether a row lawfully has another digest: an older version, or a baseline of one's own.
+
+    One with the digest of the suite as it is here is of that suite, whatever else it says. Of a version to
+    come there is no row yet.
+    """
+    if record.suite.digest == rules.reference.digest:
+        return False
     if record.suite.version != rules.reference.version:
-        return True
+        return record.suite.version < rules.reference.version
     return record.baselines != {name: digest_of(one) for name, one in rules.baselines.items()}
 
 

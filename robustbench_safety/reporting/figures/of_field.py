@@ -114,10 +114,12 @@ def _mark(axes: Axes, field: Cloud, own: Point | None, at: Callable[[float], flo
         x, y = at(own.x), at(own.y)
         axes.plot(x, y, "o", color=OTHER, markersize=8, markeredgecolor="white")
         # Towards the middle of the plot, where there is room for the name.
-        right = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[0] < 0.5
+        across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+        right, below = across < 0.5, up > 0.5
         axes.annotate(
-            drawable(own.name, 26), (x, y), xytext=(8 if right else -8, -4), textcoords="offset points",
-            ha="left" if right else "right", va="top", fontsize=9, fontweight="bold",
+            drawable(own.name, 26), (x, y), xytext=(8 if right else -8, -4 if below else 4),
+            textcoords="offset points", ha="left" if right else "right", va="top" if below else "bottom",
+            fontsize=9, fontweight="bold",
         )  # fmt: skip
 
 

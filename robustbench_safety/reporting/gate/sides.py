@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from robustbench_safety.scoring import needed_conditions
 __all__ = ["Side", "cells_behind", "read_side", "with_predictions"]
 
 Floats = NDArray[np.float64]
+
+#: What a filed record's name ends in.
+_DIGEST_IN_NAME = re.compile(r"--([0-9a-f]{8})$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,13 @@ def read_side(path: str | Path, *, role: str) -> Side:
             fix="name the file that `rbs score` printed after 'record'",
         )  # fmt: skip
     record = read_json(place, ScoreRecord)
+    named = _DIGEST_IN_NAME.search(place.stem)
+    if named and not digest_of(record.digested_fields()).startswith(named.group(1)):
+        raise FileFormatError(
+            f"the {role}: {place} was changed after it was written",
+            expected=f"the record whose digest begins with {named.group(1)}, as its name says",
+            fix="restore it: a record is never edited",
+        )
     beside = place.with_suffix(".parquet")
     companion = read_companion(beside, digest=record.companion_digest) if beside.exists() else None
     return Side(role=role, record=record, companion=companion)

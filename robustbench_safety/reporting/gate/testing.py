@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from robustbench_safety import metrics
 from robustbench_safety.data import DataRoot, load_dataset
-from robustbench_safety.errors import IncompatiblePredictionsError, UndefinedMetricError, UnknownNameError
+from robustbench_safety.errors import (
+    FileFormatError,
+    IncompatiblePredictionsError,
+    UndefinedMetricError,
+    UnknownNameError,
+)
 from robustbench_safety.measures import METRICS
 from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded
@@ -247,9 +252,11 @@ def significance_of(
 def _refuse_another_drop(groups: Sequence[Floats], drop: float, closest: float) -> None:
     summed = math.fsum(math.fsum(group) / len(group) for group in groups)
     if abs(summed - drop) > closest:
-        raise IncompatiblePredictionsError(
-            f"its units add up to a drop of {summed:.6g}, and the records say {drop:.6g}"
-        )
+        what = f"its units add up to a drop of {summed:.6g}, and the records say {drop:.6g}"
+        if closest == _CLOSEST:
+            # Means of what the companions keep exactly: somebody has changed a record.
+            raise FileFormatError(what, fix="score both again: a record is never edited")
+        raise IncompatiblePredictionsError(what)
 
 
 def _turned(interval: Interval) -> Interval:

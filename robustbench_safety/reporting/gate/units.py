@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robustbench_safety.aggregating import Scored
 from robustbench_safety.companion import CompanionRows
-from robustbench_safety.errors import IncompatiblePredictionsError
+from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError
 from robustbench_safety.measures import METRICS, Options, Units
 from robustbench_safety.metrics import auroc
 from robustbench_safety.metrics.absolute_gap_intervals import ece_values, mean_absolute_calibration_values
@@ -228,7 +228,11 @@ def _needs_predictions(side: Side, what: str) -> IncompatiblePredictionsError:
 def _refuse_another(side: Side, cell: Cell, shown: ConditionScore, value: float, closest: float) -> None:
     if abs(value - shown.value) > closest:
         source = "predictions" if cell.id in side.measured else "companion"
-        raise IncompatiblePredictionsError(
+        what = (
             f"the {source} of the {side.role} give {value:.6g} for {cell.id} on {shown.condition.path}, "
             f"and the record {shown.value:.6g}"
         )
+        if closest == _EXACT:
+            # Nothing was rounded: somebody has changed the record.
+            raise FileFormatError(what, fix="score again: a record is never edited")
+        raise IncompatiblePredictionsError(what)

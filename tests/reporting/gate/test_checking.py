@@ -164,7 +164,7 @@ def test_what_was_not_measured_alike_is_refused_with_both_values_and_what_to_do(
 
 def test_two_records_that_both_leave_out_a_column_are_refused(tmp_path: Path) -> None:
     fewer = read_json(plain(), ScoreRecord).columns[:2]
-    copies = [changed(path, tmp_path, path.stem, columns=fewer) for path in (plain(), mixed())]
+    copies = [changed(path, tmp_path, path.stem[:12], columns=fewer) for path in (plain(), mixed())]
     with pytest.raises(FileFormatError, match="none of suite digits-safety"):
         check(*copies)
 
@@ -257,15 +257,27 @@ def test_a_companion_of_another_record_is_refused(tmp_path: Path) -> None:
         check(copy, mixed())
 
 
-def test_units_that_do_not_add_up_to_the_record_are_not_paired(tmp_path: Path) -> None:
+def test_a_record_that_its_companion_contradicts_is_refused(tmp_path: Path) -> None:
     # The value of the condition moves, and the companion's answers do not.
     record = read_json(plain(), ScoreRecord)
     cell = record.conditions["pgd_error"][0].model_copy(update={"value": 0.5})
     odd = changed(plain(), tmp_path, "odd", conditions={**record.conditions, "pgd_error": (cell,)})
-    found = column(check(odd, plain()), "adversaries")
-    assert not found.paired
-    assert found.reason is not None
-    assert "and the record 0.5" in found.reason
+    with pytest.raises(FileFormatError, match=r"the companion of the candidate give .* and the record 0\.5"):
+        check(odd, plain())
+
+
+def test_a_column_that_somebody_has_typed_in_is_refused(tmp_path: Path) -> None:
+    record = read_json(plain(), ScoreRecord)
+    score = record.scores["adversaries"].model_copy(update={"value": 0.01})
+    odd = changed(plain(), tmp_path, "odd", scores={**record.scores, "adversaries": score})
+    with pytest.raises(FileFormatError, match="its units add up to a drop of 0, and the records say"):
+        check(odd, plain())
+
+
+def test_a_record_whose_name_says_another_digest_is_refused(tmp_path: Path) -> None:
+    odd = changed(plain(), tmp_path, plain().stem, seed=1)
+    with pytest.raises(FileFormatError, match="was changed after it was written"):
+        check(odd, plain())
 
 
 def test_other_sample_ids_are_not_paired(tmp_path: Path) -> None:
@@ -286,7 +298,7 @@ def test_other_sample_ids_are_not_paired(tmp_path: Path) -> None:
 def test_a_suite_that_is_not_at_hand_leaves_the_intervals(tmp_path: Path) -> None:
     record = read_json(plain(), ScoreRecord)
     suite = record.suite.model_copy(update={"name": "of-my-own"})
-    copies = [changed(path, tmp_path, path.stem, suite=suite) for path in (plain(), mixed())]
+    copies = [changed(path, tmp_path, path.stem[:12], suite=suite) for path in (plain(), mixed())]
     report = check(*copies)
     assert {one.test for one in report.columns} == {"intervals"}
     assert any("name the suite's file with --suite" in note for note in report.notes)
