@@ -36,7 +36,6 @@ _LARGEST = 64 * 2**20
 #: What the digest leaves out, in the text that ``write_json`` makes.
 _TIMINGS = re.compile(rb'\n "timings": \{[^{}]*\n \},')
 _VERIFIED_AT = re.compile(rb'(\n "verification": \{)\n  "at": "[^"\\]*",')
-_INDENTATION = re.compile(rb"\n *")
 
 #: Fields that are most of a record, and that no table shows.
 _DETAILS: dict[str, Any] = {"conditions": {}, "groups": {}, "curves": Curves(), "prediction_digests": {}}
@@ -213,5 +212,10 @@ def _digest_as_written(text: bytes) -> str:
     The text has a field a line, so without the spaces between its tokens, and without the fields that the
     digest leaves out, it is the canonical JSON. A line feed inside a string is written escaped.
     """
-    kept = _VERIFIED_AT.sub(rb"\1", _TIMINGS.sub(b"", text, count=1), count=1)
-    return hashlib.sha256(_INDENTATION.sub(b"", kept).replace(b'": ', b'":')).hexdigest()
+    # Times stand near the end, and the text is long.
+    before, times, after = text.rpartition(b'\n "timings"')
+    kept = before + _VERIFIED_AT.sub(rb"\1", _TIMINGS.sub(b"", times + after, count=1), count=1)
+    # Together they take up to seven spaces away, in less time than a pattern that takes any number.
+    for width in (4, 2, 1):
+        kept = kept.replace(b"\n" + b" " * width, b"\n")
+    return hashlib.sha256(kept.replace(b"\n", b"").replace(b'": ', b'":')).hexdigest()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from robustbench_safety.reporting.filing import collector_at_rest
 from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.tables import not_a_formula, reported_source
 
@@ -49,8 +50,9 @@ Fields = dict[str, Any]
 
 def all_scores(boards: Sequence[Board]) -> pa.Table:
     """Return every score that the boards show: cells too, and the papers' numbers."""
-    rows = [fields for board in boards for fields in _of_board(board)]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    with collector_at_rest():
+        rows = [fields for board in boards for fields in _of_board(board)]
+        return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def csv_bytes(table: pa.Table) -> bytes:

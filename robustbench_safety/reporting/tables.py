@@ -212,7 +212,7 @@ def _below(board: Board) -> list[str]:
 
 def not_a_formula(text: str) -> str:
     """Keep a spreadsheet from running a text that begins like a formula, and a terminal from obeying it."""
-    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    shown = text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     return f"'{shown}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else shown
 
 
