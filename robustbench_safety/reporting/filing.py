@@ -27,6 +27,7 @@ __all__ = [
     "listed_records",
     "read_records",
     "record_path",
+    "records_folder",
     "write_record",
 ]
 
@@ -54,6 +55,23 @@ class Filed:
     def companion_path(self) -> Path:
         """The Parquet file beside the record."""
         return self.path.with_suffix(".parquet")
+
+
+def records_folder(leaderboard: Path) -> Path:
+    """Return the folder of records.
+
+    Raises:
+        StorageError: There is no such leaderboard.
+    """
+    folder = leaderboard / "records"
+    if not folder.is_dir():
+        raise StorageError(
+            f"{leaderboard} is not a leaderboard",
+            expected="a folder with records/ in it",
+            found="no such folder" if not leaderboard.exists() else "no records/ there",
+            fix="name one with --leaderboard DIR",
+        )
+    return folder
 
 
 def record_path(leaderboard: Path, record: ScoreRecord, *, digest: str | None = None) -> Path:
@@ -106,14 +124,7 @@ def listed_records(leaderboard: Path) -> Iterator[Filed]:
 
 
 def _each(leaderboard: Path, read: Callable[[Path], Filed]) -> Iterator[Filed]:
-    folder = leaderboard / "records"
-    if not folder.is_dir():
-        raise StorageError(
-            f"{leaderboard} is not a leaderboard",
-            expected="a folder with records/ in it",
-            found="no such folder" if not leaderboard.exists() else "no records/ there",
-            fix="name one with --leaderboard DIR",
-        )
+    folder = records_folder(leaderboard)
     for path in sorted(folder.glob("*/*.json")):
         filed = read(path)
         expected = record_path(leaderboard, filed.record, digest=filed.digest)

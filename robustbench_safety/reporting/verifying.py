@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robustbench_safety.companion import read_companion
 from robustbench_safety.data import DataRoot
-from robustbench_safety.errors import RobustbenchSafetyError, StorageError
+from robustbench_safety.errors import RobustbenchSafetyError
 from robustbench_safety.files import digest_of
 from robustbench_safety.predictions import read_header
 from robustbench_safety.records import ScoreRecord
@@ -22,7 +22,7 @@ from robustbench_safety.reporting.checking import (
     known_rules,
 )
 from robustbench_safety.reporting.checking.rules import is_of_another_suite
-from robustbench_safety.reporting.filing import Filed, file_of, record_path
+from robustbench_safety.reporting.filing import Filed, file_of, record_path, records_folder
 from robustbench_safety.reporting.leaderboard import stale_tables
 from robustbench_safety.reporting.submitting import compare_scores
 from robustbench_safety.runs import Run
@@ -68,14 +68,7 @@ def verify_board(
     Raises:
         StorageError: There is no such leaderboard.
     """
-    folder = leaderboard / "records"
-    if not folder.is_dir():
-        raise StorageError(
-            f"{leaderboard} is not a leaderboard",
-            expected="a folder with records/ in it",
-            found="no such folder" if not leaderboard.exists() else "no records/ there",
-            fix="name one with --leaderboard DIR",
-        )
+    folder = records_folder(leaderboard)
     check, root = BoardCheck(), data or DataRoot.default()
     check.findings += _strays(folder)
     filed = [one for path in _records(folder) if (one := _read(leaderboard, path, check))]

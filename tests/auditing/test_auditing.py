@@ -161,7 +161,7 @@ def test_a_calibration_error_that_the_model_does_not_give_is_found(
     sent: Sent, model: Model, rules: Rules, folder: Path, honest: Audit
 ) -> None:
     score_now = sent.record.scores["c_rms"]
-    assert score_now.value is not None and score_now.value > 0.05  # noqa: PT018
+    assert score_now.value is not None and score_now.value > 0.05  # noqa: PT018  # the type, then the value
     interval = sent.record.scores["clean_error"].interval
     better = score_now.model_copy(update={"value": 0.015, "interval": interval})
     record = sent.record.model_copy(update={"scores": {**sent.record.scores, "c_rms": better}})

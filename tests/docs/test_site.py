@@ -114,7 +114,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Pag
 def test_from_a_disk_the_search_finds_and_the_browser_asks_nobody(site: Path) -> None:
     browser = shutil.which("chromium")
     if browser is None:
-        pytest.skip("there is no chromium")
+        pytest.skip("no chromium on the path; Debian's package is called chromium")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = running.new_page()

@@ -48,7 +48,7 @@ def answers(n: int, *, seed: int, shift: float = 0.1, ties: bool = False) -> tup
 
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_mean_of_the_values_is_the_statistic(name: str, ties: bool) -> None:  # noqa: FBT001
+def test_the_mean_of_the_values_is_the_statistic(name: str, ties: bool) -> None:  # noqa: FBT001  # a parameter of the test
     values, value = PAIRS[name]
     confidence, correct = answers(1730, seed=1, ties=ties)
     found = values(confidence, correct)
