@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,13 @@ from robustbench_safety.errors import FileFormatError, StorageError
 
 #: Bytes; ImageNet's 21,843 classes have 220,000.
 _LARGEST_LIST = 16 * 2**20
+
+_IN_THE_WAY = "name another place: a file stands where a folder is needed, or a folder where a file is"
+#: What helps against a refusal to write; against any other, a folder that may be written to.
+_WRITE_FIXES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or name another folder"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), _IN_THE_WAY),
+}
 
 __all__ = ["file_digest", "read_bytes", "read_lines", "reads", "writes"]
 
@@ -45,7 +53,7 @@ def writes(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{path} cannot be written",
             found=error.strerror or str(error),
-            fix="free some space or name another folder",
+            fix=_WRITE_FIXES.get(error.errno or 0, "name a folder that you may write to"),
         ) from error
 
 
