@@ -14,6 +14,8 @@ from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.tables import (
     FRONT_MARK,
     RECALLED_MARK,
+    SHIFTED_INTERVAL,
+    ends_below_value,
     notes_shown,
     number,
     row_name,
@@ -53,12 +55,15 @@ def show_rows(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *,
 def show_record(record: ScoreRecord) -> None:
     """Print the columns of one record, one a line."""
     rows = []
-    for column in columns_of_records([record]).values():
+    columns = columns_of_records([record])
+    for column in columns.values():
         score = record.scores[column.id]
         n = f"{score.n:,}" + (f" + {score.n_out:,} OOD" if score.n_out else "")
         rows.append((column.heading, shown(score), shown_interval(score) or score.reason or "–", n))
     title = f"{row_name(record)} on {record.suite.name} (version {record.suite.version}, {record.kind})"
     show_rows(_printable(title), ("column", "value", "95 % interval", "n"), rows)
+    if any(ends_below_value(score) for score in map(record.scores.__getitem__, columns)):
+        screen().print(SHIFTED_INTERVAL, markup=False, soft_wrap=True)
 
 
 def show_suite_table(board: Board) -> None:

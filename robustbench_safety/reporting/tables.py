@@ -16,7 +16,9 @@ __all__ = [
     "FRONT_MARK",
     "NOTE_MARK",
     "RECALLED_MARK",
+    "SHIFTED_INTERVAL",
     "csv_table",
+    "ends_below_value",
     "markdown_table",
     "not_a_formula",
     "notes_shown",
@@ -34,6 +36,11 @@ NOTE_MARK = "†"
 RECALLED_MARK = "‡"
 #: Stands before a row of the Pareto front.
 FRONT_MARK = "◆"
+#: What a reader must know who meets an interval without its value.
+SHIFTED_INTERVAL = (
+    "An interval that ends below its value is that of a calibration error: a finite number of images makes "
+    "the measured error larger than the true one, which the interval is of."
+)
 
 
 def row_name(record: ScoreRecord) -> str:
@@ -60,6 +67,11 @@ def shown_interval(score: Score) -> str:
     return f"{number(score.interval.low, score.unit)} – {number(score.interval.high, score.unit)}"
 
 
+def ends_below_value(score: Score) -> bool:
+    """Return whether :data:`SHIFTED_INTERVAL` must be said of a score."""
+    return score.value is not None and score.interval is not None and score.interval.high < score.value
+
+
 def shown_reported(score: ReportedScore) -> str:
     """Return a paper's number as it is printed, marked where nobody has read it there."""
     return f"{score.value:g}" + (RECALLED_MARK if score.certainty == "recalled" else "")
@@ -71,14 +83,17 @@ def number(value: float, unit: str) -> str:
 
 
 def notes_shown(board: Board) -> list[str]:
-    """Return what a reader of marked values and rows must know, a line each."""
-    lines = {
-        f"{NOTE_MARK} {column.title}: {score.note}": None
+    """Return what a reader of marked values, rows and intervals must know, a line each."""
+    scores = [
+        (column, score)
         for row in board.rows
         for column in board.columns
-        if (score := row.record.scores.get(column.id)) is not None and score.note
-    }
-    return list(lines)
+        if (score := row.record.scores.get(column.id)) is not None
+    ]
+    notes = dict.fromkeys(
+        f"{NOTE_MARK} {column.title}: {score.note}" for column, score in scores if score.note
+    )
+    return [*notes, *([SHIFTED_INTERVAL] if any(ends_below_value(score) for _, score in scores) else [])]
 
 
 def reported_source(row: ReportedRow) -> str:

@@ -88,14 +88,18 @@ def test_a_file_cut_off_by_the_system_is_told_and_leaves_nothing(tmp_path: Path)
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "file" / "a", tmp_path / "file" / "deeper" / "a"):
-        with pytest.raises(StorageError, match=r"a cannot be written; found (Not a dir|File ex).*; name another place"):
+        with pytest.raises(
+            StorageError, match=r"a cannot be written; found (Not a dir|File ex).*; name another"
+        ):
             write_bytes(path, b"content")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_in_the_place_of_the_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(StorageError, match="Is a directory; name another place: .* or a folder where a file is"):
+    with pytest.raises(
+        StorageError, match=r"Is a directory; name another place: .* a folder where a file is"
+    ):
         write_bytes(tmp_path / "a", b"content")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 

@@ -115,6 +115,21 @@ def test_a_value_with_a_note_is_marked_and_the_note_stands_below(complete: Score
     assert notes_shown(board(complete)) == []
 
 
+def test_an_interval_without_its_value_is_explained_once_and_any_other_is_not(complete: ScoreRecord) -> None:
+    first = complete.columns[0]
+    score = complete.scores[first].model_copy(update={"value": 0.06})
+
+    def explained(high: float) -> int:
+        interval = ScoreInterval(low=0.03, high=high, level=0.95, method="basic bootstrap")
+        scores = complete.scores | {first: score.model_copy(update={"interval": interval})}
+        record = complete.model_copy(update={"scores": scores})
+        return markdown_table(board(record, with_first_column(record, 0.07, "b"))).count(
+            "ends below its value"
+        )
+
+    assert (explained(0.05), explained(0.08)) == (1, 0)
+
+
 def test_the_worst_condition_is_named_beside_its_value(complete: ScoreRecord) -> None:
     score = complete.scores[complete.columns[0]].model_copy(update={"value": 0.5, "worst": "glass_blur"})
     assert shown(score) == "50.00 glass_blur"
