@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,22 @@ HOSTILE = {
     "a | b\n\n# c": "a | b # c",
     "javascript:alert(3)": "javascript:alert(3)",
 }
+
+
+#: The suite whose rows are known by sight, and the beginnings of these records' names.
+FOUR_ROWS = "cifar10-safety-generated"
+_FOUR = ("conv-marabou--", "conv-small-pgd--", "conv-wide-provably-robust--", "resnet-4b-pgd--")
+
+
+def four_rows(leaderboard: Path) -> Path:
+    """Copy the committed leaderboard with four rows of :data:`FOUR_ROWS`, so that no new row moves a test."""
+
+    def others(folder: str, names: list[str]) -> list[str]:
+        if Path(folder).parts[-2:] != ("records", FOUR_ROWS):
+            return ["site"] if "site" in names else []
+        return [name for name in names if not name.startswith(_FOUR)]
+
+    return shutil.copytree(REPOSITORY / "leaderboard", leaderboard, ignore=others)
 
 
 def fields_of(suite: str = "digits-safety") -> dict[str, Any]:

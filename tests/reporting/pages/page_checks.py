@@ -17,13 +17,15 @@ class Page(HTMLParser):
     Attributes:
         tags: Every tag with its attributes, in order.
         text: All text outside of style and script.
+        texts: The text within each tag that has an id, by id.
     """
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
-        self._open: list[str] = []
+        self.texts: dict[str, str] = {}
+        self._open: list[tuple[str, str]] = []
         self.feed(html)
         self.close()
         assert self._open == []
@@ -31,18 +33,20 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in _VOID:
-            self._open.append(tag)
+            self._open.append((tag, dict(attrs).get("id") or ""))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open, f"</{tag}> closes nothing"
-        assert self._open.pop() == tag
+        assert self._open.pop()[0] == tag
 
     def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] not in ("style", "script"):
+        if not self._open or self._open[-1][0] not in ("style", "script"):
             self.words.append(data)
+            for _, id_ in self._open:
+                self.texts[id_] = self.texts.get(id_, "") + data
 
     @property
     def text(self) -> str:
@@ -50,6 +54,11 @@ class Page(HTMLParser):
 
     def attributes(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+    def name_of(self, attributes: dict[str, str]) -> str:
+        """What a screen reader calls a landmark."""
+        named_by = attributes.get("aria-labelledby", "").split()
+        return attributes.get("aria-label") or " ".join(self.texts[id_] for id_ in named_by)
 
 
 def check_page(html: str) -> Page:
@@ -75,7 +84,16 @@ def check_page(html: str) -> Page:
     for tag, attributes in page.tags:
         if tag == "div" and attributes.get("class") == "wide":
             assert attributes["tabindex"] == "0"
-            assert attributes.get("aria-label") or attributes.get("aria-labelledby")
+            assert attributes["role"] == "region"
+        if tag == "pre" and attributes.get("class") != "command":  # a command is wrapped
+            assert attributes["tabindex"] == "0"
+    landmarks = Counter(
+        page.name_of(attributes)
+        for tag, attributes in page.tags
+        if tag == "section" or attributes.get("role") == "region"
+    )
+    assert landmarks[""] == 0
+    assert {name for name, n in landmarks.items() if n > 1} == set()
     levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))

@@ -17,11 +17,9 @@ from robustbench_safety.reporting.pages.suite_page import HEAT_LEVELS, suite_pag
 from robustbench_safety.reporting.ranking import RankInterval
 from robustbench_safety.reporting.rows import boards
 from tests.conftest import REPOSITORY
-from tests.leaderboards import HOSTILE, file, file_hostile
+from tests.leaderboards import FOUR_ROWS, HOSTILE, file, file_hostile, four_rows
 
-SUITE = "cifar10-safety-generated"
-SUITES = ("cifar10-clean", SUITE, "digits-safety")
-LEADERBOARD = REPOSITORY / "leaderboard"
+SUITES = ("cifar10-clean", FOUR_ROWS, "digits-safety")
 REPORTED = """\
 name: paper
 title: A paper's table
@@ -45,11 +43,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed leaderboard's."""
-    folder = tmp_path_factory.mktemp("committed") / "site"
-    build_site(LEADERBOARD, folder)
-    return folder
+def leaderboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed one with the rows that are known by sight."""
+    return four_rows(tmp_path_factory.mktemp("committed") / "leaderboard")
+
+
+@pytest.fixture(scope="module")
+def site(leaderboard: Path) -> Path:
+    build_site(leaderboard)
+    return leaderboard / "site"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def header(page: Page, title: str) -> Locator:
     return page.get_by_role("columnheader", name=re.compile(f"^{title}"))
 
 
-def test_every_page_of_the_committed_leaderboard_loads_without_an_error(page: Page, site: Path) -> None:
+def test_every_page_loads_without_an_error(page: Page, site: Path) -> None:
     pages = [*site.glob("**/index.html"), *(next(site.glob(f"{suite}/*--*.html")) for suite in SUITES)]
     assert len(pages) > len(SUITES) + 3
     for path in pages:
@@ -139,7 +141,7 @@ def test_every_page_of_the_committed_leaderboard_loads_without_an_error(page: Pa
 
 
 def test_a_click_sorts_the_best_first_and_a_second_one_the_worst(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     for title, best in (("adversaries", min), ("anomaly", max)):
         button = header(page, title).get_by_role("button")
         button.click()
@@ -155,7 +157,7 @@ def test_a_click_sorts_the_best_first_and_a_second_one_the_worst(page: Page, sit
 
 
 def test_the_keyboard_sorts_too(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     header(page, "consistency").get_by_role("button").focus()
     page.keyboard.press("Enter")
     first = values(page, "consistency")
@@ -167,7 +169,7 @@ def test_the_keyboard_sorts_too(page: Page, site: Path) -> None:
 
 
 def test_every_control_is_reached_by_tab_and_shows_that_it_has_the_focus(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
@@ -217,7 +219,7 @@ def test_a_paper_s_number_is_marked_as_not_verified_and_names_its_source(page: P
 
 
 def test_a_search_leaves_the_rows_with_all_its_words(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     search = page.get_by_role("searchbox", name="Search by name")
     search.fill("PGD conv")
     expect(page.get_by_role("status")).to_have_text("1 of 4 rows shown")
@@ -229,7 +231,7 @@ def test_a_search_leaves_the_rows_with_all_its_words(page: Page, site: Path) -> 
 
 
 def test_columns_are_switched_on_and_off(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     assert header(page, "clean rms").count() == 0
     page.get_by_role("checkbox", name="clean rms").check()
     assert header(page, "clean rms").is_visible()
@@ -240,7 +242,7 @@ def test_columns_are_switched_on_and_off(page: Page, site: Path) -> None:
 
 
 def test_a_view_stands_in_the_address_and_comes_back_from_there(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     header(page, "anomaly").get_by_role("button").click()
     page.get_by_role("checkbox", name="clean rms").check()
     page.get_by_role("searchbox").fill("conv")
@@ -258,7 +260,7 @@ def test_a_view_stands_in_the_address_and_comes_back_from_there(page: Page, site
 
 def test_a_model_s_page_opens_from_its_name_and_leads_back(page: Page, site: Path) -> None:
     go(page, site, "index.html")
-    page.get_by_role("link", name=SUITE).click()
+    page.get_by_role("link", name=FOUR_ROWS).click()
     page.get_by_role("link", name="ResNet-4b, PGD").click()
     assert "ResNet-4b, PGD" in page.get_by_role("heading", level=1).inner_text()
     page.get_by_role("link", name="robustbench_safety").first.click()
@@ -266,23 +268,23 @@ def test_a_model_s_page_opens_from_its_name_and_leads_back(page: Page, site: Pat
 
 
 def test_the_csv_that_is_downloaded_is_the_committed_one(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, "cifar10-clean/index.html")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
-    assert download.value.suggested_filename == f"{SUITE}.csv"
-    committed = LEADERBOARD / "tables" / f"{SUITE}.csv"
+    assert download.value.suggested_filename == "cifar10-clean.csv"
+    committed = REPOSITORY / "leaderboard" / "tables" / "cifar10-clean.csv"
     assert Path(download.value.path()).read_bytes() == committed.read_bytes()
 
 
 def test_the_table_has_its_roles_and_headers(page: Page, site: Path) -> None:
-    go(page, site, f"{SUITE}/index.html")
-    table = page.get_by_role("table", name=f"Scores on {SUITE}")
+    go(page, site, f"{FOUR_ROWS}/index.html")
+    table = page.get_by_role("table", name=f"Scores on {FOUR_ROWS}")
     assert table.get_by_role("rowheader").all_inner_texts()[0].startswith("ResNet-4b, PGD")
     assert table.get_by_role("columnheader").count() == 8
     assert table.get_by_role("columnheader").get_by_role("button").count() == 8
     assert table.get_by_role("row").count() == 5
     assert table.get_by_role("cell").count() == 4 * 7
-    assert page.get_by_role("region", name=f"Scores on {SUITE}").get_attribute("tabindex") == "0"
+    assert page.get_by_role("region", name=f"Scores on {FOUR_ROWS}").get_attribute("tabindex") == "0"
 
 
 def test_a_missing_number_is_a_dash_with_its_reason_and_is_last_in_either_order(
@@ -302,7 +304,7 @@ def test_a_missing_number_is_a_dash_with_its_reason_and_is_last_in_either_order(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_on_every_colour_can_be_read(browser: Browser, site: Path, scheme: str) -> None:
     for page in _quiet_page(browser, color_scheme=scheme):
-        go(page, site, f"{SUITE}/index.html")
+        go(page, site, f"{FOUR_ROWS}/index.html")
         seen = page.evaluate(
             """levels => {
               const probe = document.querySelector('td.kind');
@@ -347,7 +349,7 @@ def test_the_theme_is_switched_by_a_button_and_stays(page: Page, site: Path) -> 
     page.get_by_role("button", name="Dark theme").click()
     dark = page.evaluate(ground)
     assert dark != before
-    go(page, site, f"{SUITE}/index.html")
+    go(page, site, f"{FOUR_ROWS}/index.html")
     assert page.evaluate(ground) == dark
     page.get_by_role("button", name="Light theme").click()
     assert page.evaluate(ground) == before
@@ -357,13 +359,13 @@ def test_no_page_is_wider_than_a_phone_and_the_names_stay_in_sight(
     phone: Page, site: Path, mixed: Path
 ) -> None:
     paths = [*site.glob("**/index.html"), *mixed.glob("**/index.html")]
-    paths += [next(site.glob(f"{SUITE}/*--*.html")), next(mixed.glob(f"*/{'y' * 60}*.html"))]
+    paths += [next(site.glob(f"{FOUR_ROWS}/*--*.html")), next(mixed.glob(f"*/{'y' * 60}*.html"))]
     assert len(paths) > 7
     for path in paths:
         phone.goto(path.as_uri())
         width = phone.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, f"{path.name} is {width} px wide"
-    go(phone, site, f"{SUITE}/index.html")
+    go(phone, site, f"{FOUR_ROWS}/index.html")
     assert not phone.get_by_role("checkbox", name="clean rms").is_visible()
     phone.get_by_text("Rows and columns").click()
     assert phone.get_by_role("checkbox", name="clean rms").is_visible()
@@ -398,15 +400,17 @@ def test_no_name_does_harm_on_a_page(page: Page, mixed: Path) -> None:
 
 def test_without_scripts_every_row_and_column_is_there(browser: Browser, site: Path) -> None:
     for page in _quiet_page(browser, java_script_enabled=False):
-        go(page, site, f"{SUITE}/index.html")
+        go(page, site, f"{FOUR_ROWS}/index.html")
         assert page.get_by_role("columnheader").count() == 2 + 13
         assert len(page.get_by_role("rowheader").all()) == 4
         assert not page.locator("#controls").is_visible()
         assert not page.locator("#theme").is_visible()
 
 
-def test_a_table_of_1000_rows_is_loaded_and_sorted_within_two_seconds(page: Page, tmp_path: Path) -> None:
-    (board,) = (board for board in boards(LEADERBOARD) if board.suite.name == SUITE)
+def test_a_table_of_1000_rows_is_loaded_and_sorted_within_two_seconds(
+    page: Page, tmp_path: Path, leaderboard: Path
+) -> None:
+    (board,) = (board for board in boards(leaderboard) if board.suite.name == FOUR_ROWS)
     rows = []
     for i in range(1000):
         row = board.rows[i % 4]
@@ -416,14 +420,14 @@ def test_a_table_of_1000_rows_is_loaded_and_sorted_within_two_seconds(page: Page
         )
         ranks = dict.fromkeys(row.ranks, RankInterval(best=i + 1, worst=min(1000, i + 9)))
         rows.append(replace(row, record=record, ranks=ranks, digest=f"{i:064x}"))
-    (tmp_path / SUITE).mkdir()
-    (tmp_path / SUITE / "index.html").write_text(suite_page(replace(board, rows=tuple(rows))))
+    (tmp_path / FOUR_ROWS).mkdir()
+    (tmp_path / FOUR_ROWS / "index.html").write_text(suite_page(replace(board, rows=tuple(rows))))
     shutil.copytree(STATIC, tmp_path / "static")
     # The page's own processor time up to the sorted table in sight: what else the machine does is
     # not ours. On a machine at rest the clock says little more.
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    go(page, tmp_path, f"{SUITE}/index.html")
+    go(page, tmp_path, f"{FOUR_ROWS}/index.html")
     page.locator('th[data-id="anomaly"] button').click()
     page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))")
     metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}

@@ -19,8 +19,7 @@ from robustbench_safety.reporting.pages.table_data import json_table
 from robustbench_safety.reporting.ranking import RankInterval
 from robustbench_safety.reporting.reported import ReportedRow, ReportedScore
 from robustbench_safety.reporting.rows import Board, boards
-from tests.conftest import REPOSITORY
-from tests.leaderboards import file_hostile
+from tests.leaderboards import FOUR_ROWS, file_hostile, four_rows
 
 VOID = {"meta", "link", "input", "img", "br", "wbr"}
 
@@ -61,10 +60,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def board() -> Board:
-    (found,) = (
-        one for one in boards(REPOSITORY / "leaderboard") if one.suite.name == "cifar10-safety-generated"
-    )
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    leaderboard = four_rows(tmp_path_factory.mktemp("four") / "leaderboard")
+    (found,) = (one for one in boards(leaderboard) if one.suite.name == FOUR_ROWS)
     return found
 
 
