@@ -14,8 +14,7 @@ from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.tables import (
     FRONT_MARK,
     RECALLED_MARK,
-    SHIFTED_INTERVAL,
-    ends_below_value,
+    interval_note,
     notes_shown,
     number,
     row_name,
@@ -62,8 +61,8 @@ def show_record(record: ScoreRecord) -> None:
         rows.append((column.heading, shown(score), shown_interval(score) or score.reason or "–", n))
     title = f"{row_name(record)} on {record.suite.name} (version {record.suite.version}, {record.kind})"
     show_rows(_printable(title), ("column", "value", "95 % interval", "n"), rows)
-    if any(ends_below_value(score) for score in map(record.scores.__getitem__, columns)):
-        screen().print(SHIFTED_INTERVAL, markup=False, soft_wrap=True)
+    if note := interval_note(record.scores[name] for name in columns):
+        screen().print(note, markup=False, soft_wrap=True)
 
 
 def show_suite_table(board: Board) -> None:

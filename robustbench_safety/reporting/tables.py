@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 
 from robustbench_safety.records import Score, ScoreRecord
 from robustbench_safety.reporting.columns import Column
@@ -16,9 +17,8 @@ __all__ = [
     "FRONT_MARK",
     "NOTE_MARK",
     "RECALLED_MARK",
-    "SHIFTED_INTERVAL",
     "csv_table",
-    "ends_below_value",
+    "interval_note",
     "markdown_table",
     "not_a_formula",
     "notes_shown",
@@ -37,7 +37,7 @@ RECALLED_MARK = "‡"
 #: Stands before a row of the Pareto front.
 FRONT_MARK = "◆"
 #: What a reader must know who meets an interval without its value.
-SHIFTED_INTERVAL = (
+_SHIFTED_INTERVAL = (
     "An interval that ends below its value is that of a calibration error: a finite number of images makes "
     "the measured error larger than the true one, which the interval is of."
 )
@@ -67,9 +67,13 @@ def shown_interval(score: Score) -> str:
     return f"{number(score.interval.low, score.unit)} – {number(score.interval.high, score.unit)}"
 
 
-def ends_below_value(score: Score) -> bool:
-    """Return whether :data:`SHIFTED_INTERVAL` must be said of a score."""
-    return score.value is not None and score.interval is not None and score.interval.high < score.value
+def interval_note(scores: Iterable[Score]) -> str:
+    """Return what must be said of scores one of whose intervals ends below its value; of others ""."""
+    shifted = any(
+        score.value is not None and score.interval is not None and score.interval.high < score.value
+        for score in scores
+    )
+    return _SHIFTED_INTERVAL if shifted else ""
 
 
 def shown_reported(score: ReportedScore) -> str:
@@ -93,7 +97,8 @@ def notes_shown(board: Board) -> list[str]:
     notes = dict.fromkeys(
         f"{NOTE_MARK} {column.title}: {score.note}" for column, score in scores if score.note
     )
-    return [*notes, *([SHIFTED_INTERVAL] if any(ends_below_value(score) for _, score in scores) else [])]
+    about_intervals = interval_note(score for _, score in scores)
+    return [*notes, *([about_intervals] if about_intervals else [])]
 
 
 def reported_source(row: ReportedRow) -> str:

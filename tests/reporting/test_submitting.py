@@ -285,7 +285,7 @@ def narrow(record: ScoreRecord, *names: str) -> ScoreRecord:
     """Return the record with intervals that say more than is known."""
     for name in names:
         score = record.scores[name]
-        assert score.value is not None and score.interval is not None  # noqa: PT018
+        assert score.value is not None and score.interval is not None  # noqa: PT018  # one fact of a type
         ends = {"low": score.value - 1e-4, "high": score.value + 1e-4}
         record = scored(record, name, interval=score.interval.model_copy(update=ends))
     return record

@@ -16,13 +16,7 @@ from robustbench_safety.reporting.pages.provenance import provenance
 from robustbench_safety.reporting.reproduce import reproduction
 from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.shipped import shipped_suite
-from robustbench_safety.reporting.tables import (
-    SHIFTED_INTERVAL,
-    ends_below_value,
-    number,
-    shown,
-    shown_interval,
-)
+from robustbench_safety.reporting.tables import interval_note, number, shown, shown_interval
 
 __all__ = ["Headline", "Shelf", "headlines", "model_page", "report_page", "shelf_of"]
 
@@ -103,8 +97,7 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
         "on_front": row is not None and row.on_front,
         "ranked": row is not None and row.ranked,
         "headlines": headlines(record, row),
-        "shifted_interval": SHIFTED_INTERVAL
-        * any(ends_below_value(record.scores[name]) for name in record.columns),
+        "interval_note": interval_note(record.scores[name] for name in record.columns),
         # A few are read beside the columns; of many the table of all scores tells.
         "beside": [
             (words(name), shown(record.scores[name]))

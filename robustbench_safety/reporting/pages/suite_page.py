@@ -10,7 +10,7 @@ from robustbench_safety.reporting.columns import Column
 from robustbench_safety.reporting.pages.environment import one_line, render
 from robustbench_safety.reporting.reported import ReportedRow
 from robustbench_safety.reporting.rows import Board, Row
-from robustbench_safety.reporting.tables import SHIFTED_INTERVAL, ends_below_value, number, shown_interval
+from robustbench_safety.reporting.tables import interval_note, number, shown_interval
 
 __all__ = ["HEAT_LEVELS", "KINDS", "page_name", "suite_page"]
 
@@ -152,9 +152,8 @@ def suite_page(board: Board) -> str:
         has_best_known=any(row.best_known for row in board.rows),
         has_front=any(row.on_front for row in board.rows),
         has_flags=any(row.flags for row in board.rows),
-        shifted_interval=SHIFTED_INTERVAL
-        * any(
-            ends_below_value(score)
+        interval_note=interval_note(
+            score
             for row in board.rows
             for score in (row.record.scores.get(column.id) for column in columns)
             if score is not None
