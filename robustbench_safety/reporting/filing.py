@@ -229,4 +229,4 @@ def _digest_as_written(text: bytes) -> str:
     # Together they take up to seven spaces away, in less time than a pattern that takes any number.
     for width in (4, 2, 1):
         kept = kept.replace(b"\n" + b" " * width, b"\n")
-    return hashlib.sha256(kept.replace(b"\n", b"").replace(b'": ', b'":')).hexdigest()
+    return hashlib.sha256(kept.translate(None, b"\n").replace(b'": ', b'":')).hexdigest()
