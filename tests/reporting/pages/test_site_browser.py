@@ -199,23 +199,23 @@ def test_every_control_is_reached_by_tab_and_shows_that_it_has_the_focus(page: P
 def test_rows_are_filtered_by_kind(page: Page, mixed: Path) -> None:
     go(page, mixed, "digits-safety/index.html")
     n = len(HOSTILE) + 6
-    assert page.get_by_role("status").inner_text() == f"{n} of {n} rows shown"
+    expect(page.get_by_role("status")).to_have_text(f"{n} of {n} rows shown")
     for kind in ("verified", "recomputed", "self-reported", "partial"):
         page.get_by_role("checkbox", name=re.compile(f"^{kind}")).uncheck()
+    expect(page.get_by_role("status")).to_have_text(f"1 of {n} rows shown")
     assert names(page) == ["Their network"]
-    assert page.get_by_role("status").inner_text() == f"1 of {n} rows shown"
-    assert not page.get_by_role("rowheader", name=re.compile("^Not ranked")).is_visible()
+    expect(page.get_by_role("rowheader", name=re.compile("^Not ranked"))).to_be_hidden()
     page.get_by_role("checkbox", name=re.compile("^self-reported")).check()
+    expect(page.get_by_role("rowheader", name=re.compile("^Not ranked"))).to_be_visible()
     assert names(page) == ["sent", "Their network"]
-    assert page.get_by_role("rowheader", name=re.compile("^Not ranked")).is_visible()
 
 
 def test_a_paper_s_number_is_marked_as_not_verified_and_names_its_source(page: Page, mixed: Path) -> None:
     go(page, mixed, "digits-safety/index.html")
     row = page.get_by_role("row", name=re.compile("^Their network"))
-    assert "recalled, not verified" in row.inner_text()
+    expect(row).to_contain_text("recalled, not verified")
     row.get_by_role("link").first.click()
-    assert "A. Author, A paper, 2024, table 3" in page.locator("li:target").inner_text()
+    expect(page.locator("li:target")).to_contain_text("A. Author, A paper, 2024, table 3")
 
 
 def test_a_search_leaves_the_rows_with_all_its_words(page: Page, site: Path) -> None:
@@ -232,11 +232,11 @@ def test_a_search_leaves_the_rows_with_all_its_words(page: Page, site: Path) -> 
 
 def test_columns_are_switched_on_and_off(page: Page, site: Path) -> None:
     go(page, site, f"{FOUR_ROWS}/index.html")
-    assert header(page, "clean rms").count() == 0
+    expect(header(page, "clean rms")).to_have_count(0)
     page.get_by_role("checkbox", name="clean rms").check()
-    assert header(page, "clean rms").is_visible()
+    expect(header(page, "clean rms")).to_be_visible()
     page.get_by_role("checkbox", name="corruptions", exact=True).uncheck()
-    assert header(page, "corruptions").count() == 0
+    expect(header(page, "corruptions")).to_have_count(0)
     visible = page.locator("tbody tr[data-kind]").first.locator("> :visible").count()
     assert visible == page.locator("thead th:visible").count() == 2 + 6
 
@@ -248,10 +248,10 @@ def test_a_view_stands_in_the_address_and_comes_back_from_there(page: Page, site
     page.get_by_role("searchbox").fill("conv")
     expect(page.get_by_role("status")).to_have_text("3 of 4 rows shown")
     shown = names(page)
-    page.wait_for_timeout(100)
+    expect(page).to_have_url(re.compile("#.*search=conv"))
     page.reload()
-    assert header(page, "anomaly").get_attribute("aria-sort") == "descending"
-    assert header(page, "clean rms").is_visible()
+    expect(header(page, "anomaly")).to_have_attribute("aria-sort", "descending")
+    expect(header(page, "clean rms")).to_be_visible()
     assert names(page) == shown
     page.goto(page.url.partition("#")[0] + "#sort=nothing:x&kind=&column=<script>&search=%00")
     page.reload()
@@ -262,9 +262,9 @@ def test_a_model_s_page_opens_from_its_name_and_leads_back(page: Page, site: Pat
     go(page, site, "index.html")
     page.get_by_role("link", name=FOUR_ROWS).click()
     page.get_by_role("link", name="ResNet-4b, PGD").click()
-    assert "ResNet-4b, PGD" in page.get_by_role("heading", level=1).inner_text()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("ResNet-4b, PGD")
     page.get_by_role("link", name="robustbench_safety").first.click()
-    assert page.get_by_role("heading", name="Suites").is_visible()
+    expect(page.get_by_role("heading", name="Suites")).to_be_visible()
 
 
 def test_the_csv_that_is_downloaded_is_the_committed_one(page: Page, site: Path) -> None:
@@ -292,13 +292,13 @@ def test_a_missing_number_is_a_dash_with_its_reason_and_is_last_in_either_order(
 ) -> None:
     go(page, mixed, "digits-safety/index.html")
     cell = page.get_by_role("row", name=re.compile("^hollow")).locator('td[data-v=""]')
-    assert cell.inner_text().startswith("–")
+    expect(cell).to_have_text(re.compile("^–"))
     for _ in range(2):
         header(page, "anomaly").get_by_role("button").click()
         assert keys(page, "anomaly")[-1] == ""
         assert "" not in keys(page, "anomaly")[:-1]
     cell.get_by_role("link", name="note").click()
-    assert "anomaly: the data were not at hand" in page.locator("li:target").inner_text()
+    expect(page.locator("li:target")).to_contain_text("anomaly: the data were not at hand")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -366,9 +366,9 @@ def test_no_page_is_wider_than_a_phone_and_the_names_stay_in_sight(
         width = phone.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, f"{path.name} is {width} px wide"
     go(phone, site, f"{FOUR_ROWS}/index.html")
-    assert not phone.get_by_role("checkbox", name="clean rms").is_visible()
+    expect(phone.get_by_role("checkbox", name="clean rms")).to_be_hidden()
     phone.get_by_text("Rows and columns").click()
-    assert phone.get_by_role("checkbox", name="clean rms").is_visible()
+    expect(phone.get_by_role("checkbox", name="clean rms")).to_be_visible()
     first = phone.get_by_role("rowheader").first
     left = "one => one.getBoundingClientRect().left"
     before = first.evaluate(left)
@@ -403,8 +403,8 @@ def test_without_scripts_every_row_and_column_is_there(browser: Browser, site: P
         go(page, site, f"{FOUR_ROWS}/index.html")
         assert page.get_by_role("columnheader").count() == 2 + 13
         assert len(page.get_by_role("rowheader").all()) == 4
-        assert not page.locator("#controls").is_visible()
-        assert not page.locator("#theme").is_visible()
+        expect(page.locator("#controls")).to_be_hidden()
+        expect(page.locator("#theme")).to_be_hidden()
 
 
 def test_a_table_of_1000_rows_is_loaded_and_sorted_within_two_seconds(
