@@ -45,7 +45,7 @@ golden: $(INSTALLED)  ## the longer checks: the demo's checkpoints to the bit, t
 	RBS_LONG=1 $(BIN)/pytest tests/corruptions/test_end_to_end.py tests/corruptions/test_agreement.py \
 	  tests/submitted/test_published_models.py tests/metrics/test_published_calibration.py \
 	  tests/metrics/test_calibration_intervals.py tests/attacks/test_auto.py \
-	  tests/attacks/test_published_networks.py tests/docs/test_commands.py
+	  tests/attacks/test_published_networks.py tests/models/graphs/test_same_weights.py tests/docs/test_commands.py
 	$(BIN)/python -m tests.golden.cifar10_safety
 
 # The theme would announce its successor on every build.

@@ -15,14 +15,14 @@ REPOSITORY = Path(__file__).parent.parent
 #: Files of half a minute and more, the longest first. ``make test`` gives files to processes in this order:
 #: no process is left alone with one of them at the end.
 LONGEST = (
-    "tests/corruptions/test_end_to_end.py",
-    "tests/golden/test_cifar10_safety.py",
-    "tests/models/graphs/test_same_weights.py",
     "tests/test_realdata.py",
+    "tests/corruptions/test_end_to_end.py",
     "tests/test_evaluation.py",
     "tests/docs/test_commands.py",
     "tests/test_run_settings.py",
+    "tests/golden/test_cifar10_safety.py",
     "tests/models/test_efficientnet.py",
+    "tests/models/graphs/test_same_weights.py",
     "tests/auditing/test_auditing.py",
     "tests/reporting/test_baselines.py",
     "tests/models/test_entry_point.py",

@@ -2,8 +2,8 @@
 
 The reference (facts/reference_cifar10.json of the shared data) was measured on the first 2,000 test images,
 corrupted by the authors' code: no stream of random numbers is shared with it, so a cell agrees within its
-sampling error. Severity 3 is tested always; all five with RBS_LONG=1 (``make golden``), which takes
-about ten minutes on two cores.
+sampling error. Five checkpoints at severity 3 are tested always; all six at all five with RBS_LONG=1
+(``make golden``), which takes about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -44,15 +44,18 @@ Errors = Mapping[str, Mapping[tuple[str, int], float]]
 
 @pytest.fixture(scope="module")
 def networks(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, torch.nn.Module]]:
-    """The six shared checkpoints by the name that they have in the reference."""
+    """The shared checkpoints by the name that they have in the reference."""
     checkpoints = shared / "data" / "checkpoints"
     folder = tmp_path_factory.mktemp("networks")
     (folder / "published_nets_end_to_end.py").write_text(NETWORKS)
     sys.path.insert(0, str(folder))
     usual = [0.4914, 0.4822, 0.4465]
+    files = {"resnet20": "resnet20-12fca82f.th", "resnet32": "resnet32-d509ac18.th"}
+    if not LONG:
+        del files["resnet32"]  # as long as all the others together
     found: dict[str, torch.nn.Module] = {
         name: load_model(f"cifar:{name}", checkpoint=checkpoints / file).network
-        for name, file in (("resnet20", "resnet20-12fca82f.th"), ("resnet32", "resnet32-d509ac18.th"))
+        for name, file in files.items()
     }
     for network, file, mean, std in (
         ("ResNet4b", "resnet4b", usual, [0.2471, 0.2435, 0.2616]),
@@ -141,7 +144,7 @@ def off(errors: Errors, reference: Errors, allowed: Callable[[str, float, float]
 def test_the_error_in_every_cell_is_the_reference_s_within_four_standard_errors(
     errors: Errors, reference: Errors
 ) -> None:
-    assert set(errors) == set(reference)
+    assert set(errors) == (set(reference) if LONG else set(reference) - {"resnet32"})
 
     def four_standard_errors(_corruption: str, ours: float, theirs: float) -> float:
         p = (ours + theirs) / 2

@@ -9,10 +9,10 @@ import pytest
 from robustbench_safety.data import load_manifest
 from robustbench_safety.files import read_json
 from robustbench_safety.records import ScoreRecord
-from tests.golden.cifar10_safety import LIMIT, PARTIAL, differences, score_checkpoint
+from tests.golden.cifar10_safety import LIMIT, PARTIAL, PARTIAL_NAME, differences, score_checkpoint
 
 #: A hundred times 1 + 290 + 20 images: clean and corrupted ones, frames of clips, steps of the attack.
-pytestmark = [pytest.mark.realdata, pytest.mark.timeout(1200)]  # three minutes of one core
+pytestmark = [pytest.mark.realdata, pytest.mark.timeout(1200)]  # a minute of one core
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def kept() -> ScoreRecord:
 @pytest.fixture(scope="module")
 def found(shared: Path, real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> ScoreRecord:
     scratch = tmp_path_factory.mktemp("cifar10-safety")
-    return score_checkpoint("ResNet-20", shared, real_data, scratch, limit=LIMIT).record
+    return score_checkpoint(PARTIAL_NAME, shared, real_data, scratch, limit=LIMIT).record
 
 
 def test_no_score_of_240_images_has_moved(kept: ScoreRecord, found: ScoreRecord) -> None:
