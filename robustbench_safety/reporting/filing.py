@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from robustbench_safety.companion import Companion, write_companion
@@ -37,6 +38,12 @@ _LARGEST = 64 * 2**20
 #: What the digest leaves out, in the text that ``write_json`` makes.
 _TIMINGS = re.compile(rb'\n "timings": \{[^{}]*\n \},')
 _VERIFIED_AT = re.compile(rb'(\n "verification": \{)\n  "at": "[^"\\]*",')
+
+#: Spaces that a line of a record begins with at most.
+_DEEPEST = 7
+
+#: What a field of a record begins with, where ``write_json`` has written it: deeper lines have more spaces.
+_FIELD = b'\n "'
 
 #: Fields that are most of a record, and that no table shows.
 _DETAILS: dict[str, Any] = {"conditions": {}, "groups": {}, "curves": Curves(), "prediction_digests": {}}
@@ -148,12 +155,12 @@ def _listed_type() -> type[BaseModel]:
 
 
 def _listed(path: Path) -> Filed:
-    """Read a record without its details, in a quarter of the time that it takes whole."""
+    """Read a record without its details, in a fraction of the time that it takes whole."""
     text = read_bytes(path, largest=_LARGEST)
     digest = _digest_as_written(text)
     if path.stem.endswith(f"--{digest[:8]}"):
         try:
-            listed = _listed_type().model_validate_json(text)
+            listed = _listed_type().model_validate_json(_without_details(text))
         except ValueError:
             pass  # what is wrong is said below
         else:
@@ -163,6 +170,17 @@ def _listed(path: Path) -> Filed:
                 return Filed(record=record, digest=digest, path=path)
     whole = file_of(path)
     return replace(whole, record=whole.record.model_copy(update=_DETAILS))
+
+
+def _without_details(text: bytes) -> bytes:
+    """Return the text of a record without its details; the whole where it is not laid out as expected."""
+    known = ScoreRecord.model_fields.keys()
+    start, *fields = text.split(_FIELD, 1 + len(known))
+    names = [field.partition(b'"')[0].decode(errors="replace") for field in fields]
+    if names != sorted({*names} & known):
+        return text
+    kept = [field for name, field in zip(names, fields, strict=True) if name not in _DETAILS]
+    return _FIELD.join([start, *kept])
 
 
 def read_records(leaderboard: Path) -> list[ScoreRecord]:
@@ -226,7 +244,16 @@ def _digest_as_written(text: bytes) -> str:
     # Times stand near the end, and the text is long.
     before, times, after = text.rpartition(b'\n "timings"')
     kept = before + _VERIFIED_AT.sub(rb"\1", _TIMINGS.sub(b"", times + after, count=1), count=1)
-    # Together they take up to seven spaces away, in less time than a pattern that takes any number.
-    for width in (4, 2, 1):
-        kept = kept.replace(b"\n" + b" " * width, b"\n")
-    return hashlib.sha256(kept.translate(None, b"\n").replace(b'": ', b'":')).hexdigest()
+    # As an array, in half the time that replacing takes. One more byte, so that each has one after it.
+    characters = np.frombuffer(kept + b"\0", dtype=np.uint8)
+    dropped = np.zeros(len(characters), dtype=np.bool_)
+    dropped[-1] = True
+    places = np.flatnonzero(characters == ord("\n"))
+    for _ in range(1 + _DEEPEST):
+        dropped[places] = True
+        places = places + 1
+        places = places[characters[places] == ord(" ")]
+    colons = np.flatnonzero(characters == ord(":"))
+    colons = colons[(characters[colons - 1] == ord('"')) & (characters[colons + 1] == ord(" "))]
+    dropped[colons + 1] = True
+    return hashlib.sha256(characters[~dropped].data).hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from robustbench_safety.files import write_bytes
+from robustbench_safety.reporting.filing import collector_at_rest
 from robustbench_safety.reporting.long_table import all_scores, csv_bytes, parquet_bytes, same_table
 from robustbench_safety.reporting.rows import Board, boards
 from robustbench_safety.reporting.tables import csv_table, markdown_table
@@ -47,6 +48,7 @@ def stale_tables(leaderboard: Path, *, read: list[Board] | None = None) -> list[
     return sorted([*stale, *_orphans(leaderboard, {*tables, parquet})])
 
 
+@collector_at_rest()
 def _tables(leaderboard: Path, read: list[Board] | None) -> tuple[dict[Path, bytes], pa.Table]:
     folder = leaderboard / "tables"
     found = boards(leaderboard) if read is None else read

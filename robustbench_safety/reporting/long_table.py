@@ -48,11 +48,11 @@ _DECIMALS = 10
 Fields = dict[str, Any]
 
 
+@collector_at_rest()
 def all_scores(boards: Sequence[Board]) -> pa.Table:
     """Return every score that the boards show: cells too, and the papers' numbers."""
-    with collector_at_rest():
-        rows = [fields for board in boards for fields in _of_board(board)]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+    rows = [fields for board in boards for fields in _of_board(board)]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def csv_bytes(table: pa.Table) -> bytes:

@@ -90,6 +90,7 @@ class Board:
         return tuple(column for column in self.columns if column.headline)
 
 
+@collector_at_rest()
 def boards(leaderboard: Path) -> list[Board]:
     """Read a leaderboard; one board a suite that has a record or a reported row, by name.
 
@@ -102,21 +103,18 @@ def boards(leaderboard: Path) -> list[Board]:
     found: dict[str, dict[str, FoundError]] = {}
     evidence: list[FoundError] = []
     suites: dict[str, Suite | None] = {}
-    with collector_at_rest():
-        for filed in listed_records(leaderboard):
-            name = filed.record.suite.name
-            if name not in suites:
-                suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
-            suite = suites[name]
-            errors = (
-                errors_found(filed.record, suite)
-                if suite and suite.version == filed.record.suite.version
-                else {}
-            )
-            found[filed.digest] = errors
-            if filed.record.kind == "verified":
-                evidence += errors.values()
-            rows.setdefault(name, []).append(_row(filed))
+    for filed in listed_records(leaderboard):
+        name = filed.record.suite.name
+        if name not in suites:
+            suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
+        suite = suites[name]
+        errors = (
+            errors_found(filed.record, suite) if suite and suite.version == filed.record.suite.version else {}
+        )
+        found[filed.digest] = errors
+        if filed.record.kind == "verified":
+            evidence += errors.values()
+        rows.setdefault(name, []).append(_row(filed))
     for table in reported:
         if table.rows:
             rows.setdefault(table.suite, [])

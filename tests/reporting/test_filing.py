@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,9 +39,10 @@ def test_no_name_makes_another_digest(tmp_path: Path, record: ScoreRecord, name:
     odd = record.model_copy(update={"display_name": name})
     path = record_path(tmp_path, odd)
     write_json(path, odd)
-    (filed,) = filed_records(tmp_path)
+    (filed,), (listed,) = filed_records(tmp_path), listed_records(tmp_path)
     assert filed.record == odd
-    assert filed.digest == digest_of(odd.digested_fields())
+    assert listed.record.display_name == name
+    assert filed.digest == listed.digest == digest_of(odd.digested_fields())
 
 
 @pytest.mark.parametrize("change", ["twice", "value", "field", "order"])
@@ -85,6 +88,17 @@ def test_a_listed_record_is_the_whole_one_without_its_details() -> None:
         assert listed.record.model_dump(exclude=details) == whole.record.model_dump(exclude=details)
         assert listed.record.conditions == {}
         assert isinstance(listed.record, ScoreRecord)
+
+
+@pytest.mark.parametrize("spaces", ["", " ", "  ", " " * 9, "\t", "\n "], ids=ascii)
+def test_a_record_in_another_layout_is_listed_as_the_same_one(tmp_path: Path, spaces: str) -> None:
+    path = tmp_path / "records" / COMMITTED[-1].parent.name / COMMITTED[-1].name
+    path.parent.mkdir(parents=True)
+    shutil.copy(COMMITTED[-1], path)
+    (written,) = listed_records(tmp_path)
+    path.write_text(re.sub("\n +", f"\n{spaces}", path.read_text()))
+    (found,) = listed_records(tmp_path)
+    assert found == written
 
 
 @pytest.mark.parametrize(
