@@ -10,7 +10,7 @@ from robustbench_safety.aggregating import metric_of
 from robustbench_safety.measures import Metric
 from robustbench_safety.records import Aggregate, Cell, ScoreRecord, Suite
 
-__all__ = ["Column", "adversarial_cells", "columns_of_records", "columns_of_suite"]
+__all__ = ["Column", "adversarial_cells", "columns_of_records", "columns_of_suite", "unit_and_direction"]
 
 Unit = Literal["fraction", "nats", "score"]
 Direction = Literal["lower", "higher"]
@@ -62,7 +62,7 @@ def columns_of_suite(suite: Suite) -> dict[str, Column]:
     for names, headline in ((suite.beside, False), (suite.columns, True)):
         for name in names:
             aggregate = aggregates.get(name)
-            unit, direction = _kind(cells[aggregate.of[0] if aggregate else name], aggregate)
+            unit, direction = unit_and_direction(cells[aggregate.of[0] if aggregate else name], aggregate)
             columns[name] = Column(id=name, unit=unit, direction=direction, headline=headline)
     return columns
 
@@ -78,7 +78,8 @@ def adversarial_cells(suite: Suite) -> dict[str, Cell]:
     return {name: cell for name, cell in {**attacked, **means}.items() if cell.subset is None}
 
 
-def _kind(cell: Cell, aggregate: Aggregate | None) -> tuple[Unit, Direction]:
+def unit_and_direction(cell: Cell, aggregate: Aggregate | None) -> tuple[Unit, Direction]:
+    """Return the unit of a cell, or of an aggregate whose first cell it is, and which way is good."""
     if aggregate is not None and aggregate.baseline is not None:
         return "fraction", "lower"
     if aggregate is not None and aggregate.accuracies is not None:

@@ -152,7 +152,7 @@ def _board(name: str, rows: Sequence[Row], tables: list[ReportedTable], suite: S
     gone = {row.record.supersedes for row in rows if row.record.supersedes}
     kept = [row for row in rows if row.digest not in gone]
     newest = _newest(name, [row.record.suite for row in kept], suite)
-    columns = columns_of_records(row.record for row in kept)
+    columns = _columns(kept, newest)
     if suite is not None and tables:
         columns = {**columns_of_suite(suite), **columns}
     ranked = [row for row in kept if row.record.kind == "verified" and row.record.suite == newest]
@@ -168,6 +168,20 @@ def _board(name: str, rows: Sequence[Row], tables: list[ReportedTable], suite: S
         rows=(*ranked, *others),
         reported=tuple(reported_rows(tables)),
     )
+
+
+def _columns(rows: Sequence[Row], newest: SuiteReference) -> dict[str, Column]:
+    """Return the columns of all rows, as they are in the suite that is ranked.
+
+    What a row of another version alone has as its suite's own stands beside.
+    """
+    ranked = [row for row in rows if row.record.suite == newest]
+    # Of a column that two rows describe differently, what a verified one says counts.
+    told = sorted(ranked or rows, key=lambda row: row.record.kind != "verified")
+    own = columns_of_records(row.record for row in told)
+    others = columns_of_records(row.record for row in rows)
+    beside = {name: replace(column, headline=False) for name, column in others.items() if name not in own}
+    return {**beside, **own}
 
 
 def _newest(name: str, found: Sequence[SuiteReference], suite: Suite | None) -> SuiteReference:

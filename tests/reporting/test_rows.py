@@ -70,6 +70,27 @@ def test_a_partial_or_older_row_is_not_ranked_with_the_others(complete: ScoreRec
     ]
 
 
+def test_the_columns_are_those_of_the_version_that_is_ranked(complete: ScoreRecord) -> None:
+    newer = complete.suite.model_copy(update={"version": 2, "digest": "f" * 64})
+    changed = {"suite": newer, "columns": ("clean_error", "c_error"), "beside": ("anomaly",)}
+    found = board(
+        named(complete, "an old one", c_error=0.1),
+        named(complete, "best", clean_error=0.1, c_error=0.2).model_copy(update=changed),
+        named(complete, "worse", clean_error=0.2, c_error=0.3).model_copy(update=changed),
+    )
+    assert [column.id for column in found.headline] == ["clean_error", "c_error"]
+    assert {column.id for column in found.columns} >= {*HEADLINE}
+    assert [row.record.display_name for row in found.rows if row.on_front] == ["best"]
+
+
+def test_what_an_unverified_row_says_of_a_column_turns_no_ranking_round(complete: ScoreRecord) -> None:
+    forged = kind(named(complete, "a forged one", c_error=0.3), "self-reported")
+    turned = forged.scores["c_error"].model_copy(update={"direction": "higher"})
+    forged = forged.model_copy(update={"scores": forged.scores | {"c_error": turned}})
+    found = board(forged, named(complete, "best", c_error=0.1), named(complete, "worse", c_error=0.2))
+    assert names(found) == ["best", "worse", "a forged one"]
+
+
 def test_the_front_is_of_the_headline_columns_and_of_whole_rows(complete: ScoreRecord) -> None:
     same = dict.fromkeys(HEADLINE, 0.3)
     found = board(

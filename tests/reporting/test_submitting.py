@@ -246,6 +246,7 @@ FORGED: list[tuple[str, Forge]] = [
     ("trained_on_tested; expected digits-c", lambda r: r.model_copy(
         update={"model": r.model.model_copy(update={"trained_on": ("digits-c",)})})),
     ("score c_rms; expected fraction, lower", lambda r: scored(r, "c_rms", direction="higher")),
+    ("score corruptions; expected fraction, lower", lambda r: scored(r, "corruptions", direction="higher")),
     ("display_name; expected 1 to 200", lambda r: r.model_copy(
         update={"display_name": "digits CNN\u202e plain", "slug": "digits-cnn-plain"})),
     ("display_name; expected 1 to 200", lambda r: r.model_copy(

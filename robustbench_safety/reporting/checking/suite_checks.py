@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from robustbench_safety.aggregating import is_rate, metric_of
-from robustbench_safety.detection_measures import DetectionMetric
+from robustbench_safety.aggregating import is_rate
 from robustbench_safety.errors import ModelError
 from robustbench_safety.metrics import wilson_interval
-from robustbench_safety.records import Cell, Condition, ConditionScore, Score, ScoreInterval, ScoreRecord
+from robustbench_safety.records import (
+    Aggregate,
+    Cell,
+    Condition,
+    ConditionScore,
+    Score,
+    ScoreInterval,
+    ScoreRecord,
+)
 from robustbench_safety.reporting.checking.findings import ROUNDING, Finding, near
 from robustbench_safety.reporting.checking.rules import Rules
+from robustbench_safety.reporting.columns import unit_and_direction
 from robustbench_safety.scoring import needed_conditions, trained_on_tested, why_not_shown
 from robustbench_safety.suites import cell_conditions, refuse_model
 
@@ -49,7 +57,12 @@ def check_structure(record: ScoreRecord, rules: Rules) -> Iterator[Finding]:
     yield from _check_paths(record, rules)
     for cell in suite.cells:
         if cell.id in record.scores and cell.id in record.conditions:
+            yield from _check_unit(cell.id, record, cell, None)
             yield from _check_cell(record, cell, rules)
+    by_id = {cell.id: cell for cell in suite.cells}
+    for aggregate in suite.aggregates:
+        if aggregate.id in record.scores:
+            yield from _check_unit(aggregate.id, record, by_id[aggregate.of[0]], aggregate)
 
 
 def _same_names(what: str, found: Sequence[str], expected: Sequence[str]) -> Iterator[Finding]:
@@ -121,17 +134,20 @@ def _check_paths(record: ScoreRecord, rules: Rules) -> Iterator[Finding]:
         )
 
 
-def _check_cell(record: ScoreRecord, cell: Cell, rules: Rules) -> Iterator[Finding]:
-    score, values = record.scores[cell.id], record.conditions[cell.id]
-    metric = metric_of(cell)
-    unit = "fraction" if isinstance(metric, DetectionMetric) else metric.unit
-    if (score.unit, score.direction) != (unit, metric.direction):
+def _check_unit(name: str, record: ScoreRecord, cell: Cell, aggregate: Aggregate | None) -> Iterator[Finding]:
+    score, (unit, direction) = record.scores[name], unit_and_direction(cell, aggregate)
+    if (score.unit, score.direction) != (unit, direction):
         yield Finding(
-            what=f"score {cell.id}",
-            expected=f"{unit}, {metric.direction} is better",
+            what=f"score {name}",
+            expected=f"{unit}, {direction} is better",
             found=f"{score.unit}, {score.direction} is better",
             fix=_MADE_ANEW,
         )
+
+
+def _check_cell(record: ScoreRecord, cell: Cell, rules: Rules) -> Iterator[Finding]:
+    score, values = record.scores[cell.id], record.conditions[cell.id]
+    unit, _ = unit_and_direction(cell, None)
     seeded = rules.suite.model_copy(update={"seed": record.seed})
     expected = cell_conditions(cell, seeded, rules.data)
     found = tuple(one.condition for one in values)
