@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from robustbench_safety.records.base import Digest, Name, Record, is_empty
+from robustbench_safety.records.base import Digest, Name, Record, is_empty, refuse_repeated
 from robustbench_safety.records.dataset import Condition
 from robustbench_safety.records.model import ModelSpec, Precision
 
@@ -26,6 +27,11 @@ __all__ = [
 ]
 
 Direction = Literal["lower", "higher"]
+#: A share of images; of means, with the rounding of a sum.
+Share = Annotated[float, Field(ge=0, le=1 + 1e-9)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Bins = Annotated[tuple[tuple[Count, Share | None, Share | None], ...], Field(min_length=1)]
 RowKind = Literal["verified", "recomputed", "self-reported", "reported", "partial"]
 
 
@@ -153,16 +159,25 @@ class Timings(Record):
     images_per_second: float
 
 
+def _has_a_range(histogram: tuple[tuple[float, float], Counts, Counts]) -> object:
+    (low, high), inside, outside = histogram
+    # Between the largest floats lies more than a float can say.
+    if low > high or math.isinf(high - low) or len(inside) != len(outside):
+        raise ValueError("a histogram has a range, the lower end first, and as many bins of either set")
+    return histogram
+
+
+Histogram = Annotated[tuple[tuple[float, float], Counts, Counts], AfterValidator(_has_a_range)]
+
+
 class Curves(Record):
     """Curves a reader wants to see, drawn from the clean condition and the OOD sets."""
 
-    reliability: dict[str, tuple[tuple[int, float | None, float | None], ...]] = Field(default_factory=dict)
+    reliability: dict[str, Bins] = Field(default_factory=dict)
     """By cell: (n, mean confidence, accuracy) in 15 equal bins of confidence."""
-    risk_coverage: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    risk_coverage: dict[str, Annotated[tuple[Share, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """By cell: error rate among the most confident 1 %, 2 % ... 100 %."""
-    ood_histogram: dict[str, tuple[tuple[float, float], tuple[int, ...], tuple[int, ...]]] = Field(
-        default_factory=dict
-    )
+    ood_histogram: dict[str, Histogram] = Field(default_factory=dict)
     """By cell: (range of scores), 50 counts in-distribution, 50 counts out of distribution."""
 
 
@@ -228,6 +243,9 @@ class ScoreRecord(Record):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if not self.columns:
+            raise ValueError("a record has at least one column")
+        refuse_repeated("column", (*self.columns, *self.beside))
         for name in (*self.columns, *self.beside):
             if name not in self.scores:
                 raise ValueError(f"column {name!r} has no score")

@@ -165,7 +165,9 @@ def _listed(path: Path) -> Filed:
             pass  # what is wrong is said below
         else:
             fields = {name: getattr(listed, name) for name in _listed_type().model_fields}
-            if {*fields["columns"], *fields["beside"]} <= fields["scores"].keys():
+            shown = [*fields["columns"], *fields["beside"]]
+            once = fields["columns"] and len({*shown}) == len(shown)
+            if once and {*shown} <= fields["scores"].keys():
                 record = ScoreRecord.model_construct(**fields, **_DETAILS)
                 return Filed(record=record, digest=digest, path=path)
     whole = file_of(path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from robustbench_safety.augmentations import overlapping
 from robustbench_safety.data import DataRoot
-from robustbench_safety.errors import UnknownNameError
+from robustbench_safety.errors import FileFormatError, UnknownNameError
 from robustbench_safety.records import Curves, KnownAttack, ReportedTable, ScoreRecord, Suite, SuiteReference
 from robustbench_safety.reporting.columns import Column, columns_of_records, columns_of_suite
 from robustbench_safety.reporting.filing import Filed, collector_at_rest, listed_records
@@ -30,6 +30,10 @@ from robustbench_safety.reporting.reported import ReportedRow, read_reported, re
 from robustbench_safety.suites import load_suite, suite_digest
 
 __all__ = ["Board", "Row", "board_of", "boards"]
+
+
+#: Files of their own beside those of the suites: the table of all scores, the site's first page.
+_TAKEN = ("all_scores", "index.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,8 @@ def boards(leaderboard: Path) -> list[Board]:
 
     Raises:
         StorageError: There is no such leaderboard.
-        FileFormatError: A record was changed after it was written, or a file is not what it should be.
+        FileFormatError: A record was changed after it was written, a file is not what it should be, or a
+            suite has the name of a file of the leaderboard.
     """
     reported = read_reported(leaderboard)
     rows: dict[str, list[Row]] = {}
@@ -105,6 +110,13 @@ def boards(leaderboard: Path) -> list[Board]:
     suites: dict[str, Suite | None] = {}
     for filed in listed_records(leaderboard):
         name = filed.record.suite.name
+        if name in _TAKEN:
+            raise FileFormatError(
+                f"{filed.path}: suite.name",
+                expected="a name that is none of the leaderboard's own files",
+                found=name,
+                fix="give the suite another name, and score again",
+            )
         if name not in suites:
             suites[name] = _shipped(name)  # 40 ms for a large suite: once, not for each record
         suite = suites[name]

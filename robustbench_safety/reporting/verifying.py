@@ -88,9 +88,9 @@ def verify_board(
         try:
             stale = Finding(what="stale", fix="run `rbs leaderboard build`")
             check.findings += [(path, stale) for path in stale_tables(leaderboard)]
-        except RobustbenchSafetyError as error:  # what is reported beside the records
+        except RobustbenchSafetyError as error:  # what is reported beside the records, or the name of a suite
             check.unreadable = True
-            check.findings.append((leaderboard / "reported", _said(error, leaderboard)))
+            check.findings.append((leaderboard, _said(error, leaderboard)))
     return check
 
 

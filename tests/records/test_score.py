@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from robustbench_safety.files import digest_of, read_json, write_json
-from robustbench_safety.records import GroupScore, Score, ScoreInterval, ScoreRecord
+from robustbench_safety.records import Curves, GroupScore, Score, ScoreInterval, ScoreRecord
 
 #: The record of the golden run: every kind of cell, interval and curve is in it.
 GOLDEN = Path(__file__).parent.parent / "golden" / "record.json"
@@ -72,6 +72,8 @@ def test_a_partial_row_is_called_partial_whoever_verified_it(record: ScoreRecord
     [
         ({"columns": ("no-such-column",)}, "column 'no-such-column' has no score"),
         ({"beside": ("no-such-column",)}, "column 'no-such-column' has no score"),
+        ({"columns": ()}, "at least one column"),
+        ({"columns": ("c_error",), "beside": ("c_error",)}, "column 'c_error' is listed twice"),
         ({"status": "partial", "partial_because": ()}, "a partial row says in partial_because"),
         ({"status": "complete", "partial_because": ("x",)}, "a partial row says in partial_because"),
         ({"slug": "../x"}, "pattern"),
@@ -84,6 +86,27 @@ def test_a_record_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         changed(record, **change)
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        {"reliability": {"x": ()}},
+        {"reliability": {"x": ((-1, 0.5, 0.5),)}},
+        {"reliability": {"x": ((10**30, 0.5, 0.5),)}},
+        {"reliability": {"x": ((1, 0.5, 1.5),)}},
+        {"risk_coverage": {"x": ()}},
+        {"risk_coverage": {"x": (-0.1,)}},
+        {"ood_histogram": {"x": ((0.0, 1.0), (), ())}},
+        {"ood_histogram": {"x": ((0.0, 1.0), (1,), (1, 2))}},
+        {"ood_histogram": {"x": ((1.0, 0.0), (1,), (1,))}},
+        {"ood_histogram": {"x": ((-1.7e308, 1.7e308), (1,), (1,))}},
+    ],
+)
+def test_a_curve_that_cannot_be_drawn_is_refused(curves: dict[str, object]) -> None:
+    assert Curves.model_validate({"ood_histogram": {"x": ((0.5, 0.5), (1,), (1,))}})
+    with pytest.raises(ValidationError):
+        Curves.model_validate(curves)
 
 
 SCORE = {"value": 0.5, "n": 10, "interval": None, "unit": "fraction", "direction": "lower"}

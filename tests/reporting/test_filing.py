@@ -126,3 +126,14 @@ def test_a_listed_record_without_the_score_of_a_column_is_refused(
     path.rename(path.with_name(f"tiny--{filing._digest_as_written(path.read_bytes())[:8]}.json"))
     with pytest.raises(FileFormatError, match="has no score"):
         list(listed_records(tmp_path))
+
+
+@pytest.mark.parametrize(("columns", "words"), [((), "at least one"), (("flip_rate", "flip_rate"), "twice")])
+def test_a_listed_record_without_a_column_or_with_one_twice_is_refused(
+    tmp_path: Path, record: ScoreRecord, columns: tuple[str, ...], words: str
+) -> None:
+    path = record_path(tmp_path, record)
+    write_json(path, record.model_copy(update={"columns": columns, "beside": ()}))
+    path.rename(path.with_name(f"tiny--{filing._digest_as_written(path.read_bytes())[:8]}.json"))
+    with pytest.raises(FileFormatError, match=words):
+        list(listed_records(tmp_path))

@@ -16,11 +16,12 @@ from robustbench_safety.cli import report as report_module
 from robustbench_safety.cli.app import run
 from robustbench_safety.files import read_json, write_json
 from robustbench_safety.records import ScoreRecord
-from robustbench_safety.reporting.charts.shapes import Cloud, Line, Point, Quantity, Scatter
+from robustbench_safety.reporting.charts.shapes import Cloud, Histogram, Line, Point, Quantity, Scatter
 from robustbench_safety.reporting.figures import drawing
 from robustbench_safety.reporting.figures.canvas import drawable, png_of, style
 from robustbench_safety.reporting.figures.drawing import figures_of
 from robustbench_safety.reporting.figures.of_field import scatter_figure
+from robustbench_safety.reporting.figures.of_record import histogram_figure
 from robustbench_safety.reporting.filing import file_of
 from robustbench_safety.reporting.pages.model_page import shelf_of
 from robustbench_safety.reporting.rows import boards
@@ -103,6 +104,14 @@ def test_the_same_numbers_make_the_same_bytes_and_others_other_ones() -> None:
     assert drawn(scatter(0.7)) != first
     assert drawn(replace(scatter(0.6), line=None)) != first
     pixels(first)
+
+
+def test_scores_that_are_all_equal_have_a_figure_too() -> None:
+    equal = Histogram(
+        cell="x", dataset="blobs", detector="msp", low=-1, high=-1, inside=(5, 0), outside=(5, 0), auroc=0.5
+    )
+    with style():
+        pixels(png_of(histogram_figure([equal], "a name")))
 
 
 def test_no_figure_goes_by_the_global_state_of_pyplot() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from benchmarks.leaderboard import write
+from robustbench_safety.errors import FileFormatError
 from robustbench_safety.files import digest_of, read_json
 from robustbench_safety.records import ScoreInterval, ScoreRecord
+from robustbench_safety.reporting.rows import boards
 from tests.conftest import REPOSITORY
 from tests.golden.make import RECORD
+from tests.leaderboards import fields_of
 from tests.reporting.boards import board, names
 
 HEADLINE = ("c_error", "flip_rate", "pgd_error", "c_rms", "anomaly")
@@ -141,6 +148,13 @@ def test_what_a_model_was_trained_with_is_flagged_where_it_is_tested(complete: S
         "signs of masked gradients: it may be less robust than measured",
     )
     assert board(complete).rows[0].flags == ()
+
+
+@pytest.mark.parametrize("name", ["all_scores", "index.html"])
+def test_a_suite_called_as_a_file_of_the_leaderboard_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, fields_of() | {"suite": {"name": name, "version": 1, "digest": "a" * 64}})
+    with pytest.raises(FileFormatError, match=f"{re.escape(str(path))}: suite.name"):
+        boards(tmp_path)
 
 
 def test_a_row_keeps_no_condition_in_memory(complete: ScoreRecord) -> None:

@@ -14,6 +14,8 @@ __all__ = ["Axis", "axis_over", "range_of", "stretched", "ticks_between"]
 
 #: An axis is no narrower than this share: points that differ by rounding alone do not fill it.
 _NARROWEST = 0.02
+#: Beyond this nothing is told apart: a record may have any finite number, and the largest have no finite sum.
+_FURTHEST = 1e30
 #: Share of the range left free on either side.
 _MARGIN = 0.06
 #: Ticks of a stretched axis, in percent, from which those inside the range are taken.
@@ -106,7 +108,7 @@ def range_of(values: Iterable[float], unit: Unit, *, signed: bool = False) -> tu
         >>> range_of([0.25, 0.75], "fraction")
         (0.22, 0.78)
     """
-    known = list(values)
+    known = [min(max(value, -_FURTHEST), _FURTHEST) for value in values]
     low, high = min(known), max(known)
     span = max(high - low, _NARROWEST if unit == "fraction" else _NARROWEST * max(abs(high), _NARROWEST))
     middle = (low + high) / 2

@@ -117,7 +117,9 @@ def histogram_figure(shapes: Sequence[Histogram], name: str) -> Figure:
     figure = Figure(figsize=(3.4 * across, 0.9 + 2.2 * down), layout="constrained")
     for i, shape in enumerate(shapes):
         axes = figure.add_subplot(down, across, i + 1)
-        edges = np.linspace(shape.low, shape.high, len(shape.inside) + 1)
+        # A record keeps ten decimals, so scores that are nearly equal have a range without a width.
+        high = shape.high if shape.high > shape.low else shape.low + 1
+        edges = np.linspace(shape.low, high, len(shape.inside) + 1)
         for counts, colour in ((shape.inside, ACCENT), (shape.outside, OTHER)):
             axes.stairs([100 * share for share in shares(counts)], edges, fill=True, color=colour, alpha=0.38)
             axes.stairs([100 * share for share in shares(counts)], edges, color=colour, linewidth=1)
@@ -126,7 +128,7 @@ def histogram_figure(shapes: Sequence[Histogram], name: str) -> Figure:
         axes.grid(visible=False)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlim(shape.low, shape.high)
+        axes.set_xlim(shape.low, high)
     detector = f", {shapes[0].detector}" if shapes[0].detector else ""
     figure.suptitle(
         f"{drawable(name)}\nOOD scores{drawable(detector)}", x=0.01, ha="left", fontsize=11, fontweight="bold"

@@ -334,6 +334,13 @@ def test_ticks_are_round_numbers_in_the_range(low: float, high: float, expected:
     assert ticks_between(low, high) == expected
 
 
+def test_the_largest_numbers_still_have_an_axis() -> None:
+    nats = Quantity(title="nll", unit="nats", direction="lower")
+    axis = axis_over(nats, [-1.7e308, 0.4, 1.7e308], start=0, end=100)
+    assert len(axis.ticks()) > 1
+    assert axis.at(1.7e308) < axis.at(0.4) < axis.at(-1.7e308)
+
+
 def test_a_stretched_axis_takes_its_ends_for_0_and_1() -> None:
     axis = Axis(low=0.01, high=0.99, start=0, end=100, stretch="probit")
     assert [axis.at(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([0, 50, 100])
