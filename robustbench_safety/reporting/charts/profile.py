@@ -27,13 +27,16 @@ def strip_axis(strip: Strip, start: float, end: float) -> Axis | None:
 
 
 def better_than(strip: Strip) -> tuple[int, int]:
-    """Return how many rows of the field this row is better than, and how many rows there are beside it."""
+    """Return how many rows of the field this row is better than, and how many rows there are beside it.
+
+    A row with a rank is one of the field itself.
+    """
     if strip.own is None:
         return 0, 0
     known, own = strip.field.ordered, strip.own
-    below, same = bisect_left(known, own), bisect_right(known, own) - bisect_left(known, own)
-    beaten = below if strip.quantity.direction == "higher" else len(known) - below - same
-    return beaten, len(known) - min(same, 1)
+    below, up_to = bisect_left(known, own), bisect_right(known, own)
+    beaten = below if strip.quantity.direction == "higher" else len(known) - up_to
+    return beaten, len(known) - bool(strip.rank)
 
 
 def profile_finding(strips: Sequence[Strip]) -> str:
@@ -45,8 +48,8 @@ def profile_finding(strips: Sequence[Strip]) -> str:
             continue
         beaten, n = better_than(strip)
         value = amount(strip.own, strip.quantity.unit)
-        rank = f", rank {strip.rank}" if strip.rank else ""
-        said.append(f"{strip.quantity.title} {value}, better than {beaten} of {n} other ranked rows{rank}")
+        rows = f"other ranked rows, rank {strip.rank}" if strip.rank else "ranked rows"
+        said.append(f"{strip.quantity.title} {value}, better than {beaten} of {n} {rows}")
     return "; ".join(said) + "."
 
 

@@ -25,11 +25,12 @@ KINDS = {
     "self-reported": "A record that somebody sent. Nobody has checked its numbers.",
     "partial": "Some images or some measurements of the suite are missing, or the seed was another. Its page "
     "says what.",
-    "reported": "A number from a paper or another page, with its source. The protocol may differ. One “as "
-    "printed” was read in its source; one that is “recalled, not verified” nobody has looked up there.",
+    "reported": "A number from a paper or another page, with its source. The protocol may differ. One “from "
+    "its source” was read there, or follows from what was; one that is “recalled, not verified” nobody has "
+    "looked up.",
 }
 
-_CERTAINTY = {"recalled": "recalled, not verified", "verified": "as printed"}
+_CERTAINTY = {"recalled": "recalled, not verified", "verified": "from its source"}
 
 #: Characters of names in a table's cell; the model's page shows more.
 _NAME, _MODEL, _FLAG = 80, 60, 200
@@ -109,8 +110,8 @@ def page_name(row: Row) -> str:
 def suite_page(board: Board) -> str:
     """Return the page with the table of one suite.
 
-    Values are coloured by their rank interval, so that rows which cannot be told apart have one colour. Rows
-    that are not ranked have none.
+    Values are coloured by their rank interval, so that rows of the same ranks have one colour. Rows that are
+    not ranked have none.
     """
     columns = (*board.headline, *(column for column in board.columns if not column.headline))
     crowded = len(columns) > _ROOMY
@@ -129,6 +130,12 @@ def suite_page(board: Board) -> str:
     ranked = [line for line, row in zip(lines, board.rows, strict=True) if row.ranked]
     others = [line for line, row in zip(lines, board.rows, strict=True) if not row.ranked]
     counts = {kind: sum(line.kind == kind for line in (*lines, *reported)) for kind in KINDS}
+    scores = [
+        score
+        for row in board.rows
+        for column in columns
+        if (score := row.record.scores.get(column.id)) is not None
+    ]
     return render(
         "suite.html",
         root="../",
@@ -148,16 +155,13 @@ def suite_page(board: Board) -> str:
         kinds={kind: (counts[kind], meaning) for kind, meaning in KINDS.items() if counts[kind]},
         notes=list(notes.texts),
         sorted_by=columns[0].id,
+        has_interval=any(score.value is not None and score.interval is not None for score in scores),
+        has_ranks=any(row.ranks for row in board.rows),
         has_heat=bool(heats),
         has_best_known=any(row.best_known for row in board.rows),
         has_front=any(row.on_front for row in board.rows),
         has_flags=any(row.flags for row in board.rows),
-        interval_note=interval_note(
-            score
-            for row in board.rows
-            for score in (row.record.scores.get(column.id) for column in columns)
-            if score is not None
-        ),
+        interval_note=interval_note(scores),
         is_long=len(lines) + len(reported) > _LONG,
         heat_levels=range(HEAT_LEVELS),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from robustbench_safety.reporting.reported import ReportedRow
 from robustbench_safety.reporting.rows import Board, Row
@@ -13,8 +14,9 @@ __all__ = ["json_table"]
 def json_table(board: Board) -> str:
     """Return one suite's rows as JSON: values as in the records, fractions and not percent.
 
-    Papers' numbers stand apart, under ``reported``, in the units of the tables as they are printed.
+    Papers' numbers stand apart, under ``reported``, as they are printed: in percent where the unit says so.
     """
+    units = {column.id: "percent" if column.unit == "fraction" else column.unit for column in board.columns}
     table = {
         "suite": board.suite.name,
         "suite_version": board.suite.version,
@@ -30,7 +32,7 @@ def json_table(board: Board) -> str:
             for column in board.columns
         ],
         "rows": [_row(row, board) for row in board.rows],
-        "reported": [_reported(row) for row in board.reported],
+        "reported": [_reported(row, units) for row in board.reported],
     }
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -72,14 +74,19 @@ def _score(row: Row, column: str) -> dict[str, object]:
     return shown
 
 
-def _reported(row: ReportedRow) -> dict[str, object]:
+def _reported(row: ReportedRow, units: Mapping[str, str]) -> dict[str, object]:
     return {
         "name": row.name,
         "model": row.model,
         "source": row.source,
         "note": row.note,
         "scores": {
-            name: {"value": score.value, "certainty": score.certainty, "source": score.source}
+            name: {
+                "value": score.value,
+                "unit": units[name],
+                "certainty": score.certainty,
+                "source": score.source,
+            }
             for name, score in row.scores.items()
         },
     }

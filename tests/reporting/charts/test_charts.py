@@ -255,7 +255,8 @@ def test_right_is_better_in_every_strip() -> None:
     assert better_than(STRIP) == (1, 2)
     assert better_than(replace(STRIP, quantity=HIGHER, own=0.4)) == (2, 2)
     assert better_than(replace(STRIP, own=None)) == (0, 0)
-    assert better_than(replace(STRIP, own=0.25)) == (2, 3)  # a row that is not in the field itself
+    assert better_than(replace(STRIP, own=0.25, rank="")) == (2, 3)  # a row that is not in the field itself
+    assert better_than(replace(STRIP, rank="")) == (1, 3)  # neither is this one, though it equals one that is
 
 
 def test_a_profile_says_value_and_rank_and_what_is_missing() -> None:
@@ -264,6 +265,8 @@ def test_a_profile_says_value_and_rank_and_what_is_missing() -> None:
     assert "30.00 %, rank 1–2 of 3" in said
     assert "not measured" in said
     assert "better than 1 of 2 other ranked rows, rank 1–2 of 3" in (root.findtext("desc") or "")
+    root = parsed(profile_strips("p", [replace(STRIP, rank="")]))
+    assert (root.findtext("desc") or "").endswith("better than 1 of 3 ranked rows.")
 
 
 def test_a_pareto_front_holds_what_nothing_beats_in_both_columns() -> None:

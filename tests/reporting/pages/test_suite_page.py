@@ -18,7 +18,7 @@ from robustbench_safety.reporting.pages.suite_page import suite_page
 from robustbench_safety.reporting.pages.table_data import json_table
 from robustbench_safety.reporting.ranking import RankInterval
 from robustbench_safety.reporting.reported import ReportedRow, ReportedScore
-from robustbench_safety.reporting.rows import Board, boards
+from robustbench_safety.reporting.rows import Board, Row, boards
 from tests.leaderboards import FOUR_ROWS, file_hostile, four_rows
 
 VOID = {"meta", "link", "input", "img", "br", "wbr"}
@@ -98,7 +98,7 @@ def test_every_page_is_sound(site: Path) -> None:
                 assert (path.parent / target.partition("#")[0]).is_file(), f"{path.name}: {target}"
 
 
-def test_rows_that_cannot_be_told_apart_have_one_colour(board: Board) -> None:
+def test_rows_of_the_same_ranks_have_one_colour(board: Board) -> None:
     def with_ranks(*ranks: tuple[int, int]) -> list[str]:
         rows = [
             replace(row, ranks={"corruptions": RankInterval(best=best, worst=worst)})
@@ -119,6 +119,20 @@ def test_a_row_that_is_not_ranked_and_a_single_one_have_no_colour(board: Board) 
     assert "rank 1" not in text
     assert "Not ranked: not verified" in text
     assert 'role="cell" class="h' not in suite_page(replace(board, rows=board.rows[:1]))
+
+
+def test_intervals_and_ranks_are_explained_wherever_they_stand(board: Board) -> None:
+    def explained(rows: tuple[Row, ...]) -> list[bool]:
+        text = suite_page(replace(board, rows=rows))
+        return [
+            words in text for words in ("its 95 % interval.", "the ranks that it may", "The colour is that")
+        ]
+
+    bare = tuple(replace(row, ranked=False, ranks={}, on_front=False) for row in board.rows)
+    assert explained(board.rows) == [True, True, True]
+    assert explained(board.rows[:1]) == [True, True, False]
+    assert explained(bare) == [True, False, False]
+    assert explained(()) == [False, False, False]
 
 
 def test_a_cell_says_value_interval_and_ranks(board: Board) -> None:
@@ -167,7 +181,7 @@ def test_a_paper_s_numbers_stand_as_they_are_printed(board: Board) -> None:
     text = suite_page(replace(board, reported=(row,)))
     assert "&lt;i&gt;AugMix" in text
     last = Page(text).rows[-1]
-    assert last[1:3] == ["reported", "12.4as printed"]
+    assert last[1:3] == ["reported", "12.4from its source"]
     assert "43recalled, not verified" in last  # with the number of its note
     assert re.findall(r'<li id="note-\d">(.*?)</li>', text) == ["A paper, 2022", "Other images", "Another"]
 
@@ -232,6 +246,20 @@ def test_the_json_holds_every_number_of_the_table(board: Board) -> None:
         "rank": [1, 1],
     }
     assert first["record_digest"] == board.rows[0].digest
+
+
+def test_a_paper_s_number_in_the_json_has_its_unit(board: Board) -> None:
+    score = ReportedScore(value=12.4, source="A paper, 2022", certainty="verified")
+    row = ReportedRow(
+        name="AugMix", model="WRN", scores={"corruptions": score}, source="A paper, 2022", note=None
+    )
+    (found,) = json.loads(json_table(replace(board, reported=(row,))))["reported"]
+    assert found["scores"]["corruptions"] == {
+        "value": 12.4,
+        "unit": "percent",
+        "certainty": "verified",
+        "source": "A paper, 2022",
+    }
 
 
 def test_the_first_page_counts_the_rows_of_each_kind(board: Board) -> None:
