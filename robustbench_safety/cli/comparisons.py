@@ -96,9 +96,12 @@ def _show_comparison(comparison: Comparison) -> None:
         for one in comparison.columns
     ]
     show_rows(title, ("column", "A", "B", "B – A", "95 % interval", "n", "how"), rows)
-    _show_conditions("where B is worse, the worst first", "A", "B", comparison.conditions)
+    worse = [one for one in comparison.conditions if one.drop > 0]
     better = [one for one in reversed(comparison.conditions) if one.drop < 0]
-    _show_conditions("where B is better, the best first", "A", "B", better, worse=False)
+    for title, found in (("worse, the worst", worse), ("better, the best", better)):
+        # As for the columns: a difference, of which the title says whether it is a good one.
+        apart = [one.candidate - one.baseline for one in found]
+        _show_conditions(f"where B is {title} first", ("A", "B", "B – A"), found, apart)
     _show_notes([*_reasons(comparison.columns), *comparison.notes])
     for sentence in in_words(comparison):
         _say(sentence)
@@ -122,7 +125,9 @@ def _show_report(report: CheckReport) -> None:
     ]
     head = ("column", "baseline", "candidate", "drop", "95 % interval", "tolerance", "p (Holm)", "test", "")
     show_rows(f"{title} (version {report.suite.version})", head, rows)
-    _show_conditions("worst conditions (reported, not tested)", "before", "now", report.conditions)
+    worse = [one for one in report.conditions if one.drop > 0]
+    drops = [one.drop for one in worse]
+    _show_conditions("worst conditions (reported, not tested)", ("before", "now", "drop"), worse, drops)
     _show_notes(report.notes)
     _say(_summary(report))
 
@@ -142,25 +147,25 @@ def _summary(report: CheckReport) -> str:
 
 
 def _show_conditions(
-    title: str, before: str, now: str, conditions: Sequence[ConditionCheck], *, worse: bool = True
+    title: str, columns: tuple[str, str, str], found: Sequence[ConditionCheck], apart: Sequence[float]
 ) -> None:
-    found = [one for one in conditions if (one.drop > 0 if worse else one.drop < 0)]
+    """Print the first of some conditions, under names for what was, what is, and how far that is apart."""
     if not found:
         return
     rows = []
-    for one in found[:_WORST]:
+    for one, difference in list(zip(found, apart, strict=True))[:_WORST]:
         counted = one.n_newly_wrong is not None
         rows.append((
             one.condition.path,
             f"{one.cell}{_PERCENT if one.unit == 'fraction' else ''}",
             _value(one, one.baseline),
             _value(one, one.candidate),
-            _value(one, one.drop, signed=True),
+            _value(one, difference, signed=True),
             f"{one.n_newly_wrong:,} / {one.n_newly_right:,}" if counted else _NONE,
             " ".join(_short(name) for name in one.newly_wrong[:_EXAMPLES]) or _NONE,
         ))  # fmt: skip
     shown = f"{title}: {len(rows)} of {len(found)}"
-    head = ("condition", "cell", before, now, "drop", "newly wrong / right", "wrong now")
+    head = ("condition", "cell", *columns, "newly wrong / right", "wrong now")
     show_rows(shown, head, rows)
 
 

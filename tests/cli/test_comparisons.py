@@ -23,6 +23,17 @@ def test_a_worse_candidate_ends_with_1_and_says_where(capsys: pytest.CaptureFixt
     assert "note: calibration is compared by its intervals alone" in out
 
 
+def test_a_comparison_shows_every_difference_as_that_of_b_to_a(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", PLAIN, MIXED]) == 0
+    worse, _, better = capsys.readouterr().out.partition("where B is worse")[2].partition("where B is better")
+    assert worse.count("B – A") == better.count("B – A") == 1
+    assert "drop" not in worse + better
+    (auroc,) = (line for line in worse.splitlines() if "gaussian_auroc" in line)
+    assert [cell.strip() for cell in auroc.split("│")[3:6]] == ["94.37", "93.25", "-1.12"]
+    (contrast,) = (line for line in better.splitlines() if "contrast-3" in line and "c_error" in line)
+    assert [cell.strip() for cell in contrast.split("│")[3:6]] == ["90.00", "10.35", "-79.65"]
+
+
 def test_a_better_candidate_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", MIXED, "--baseline", PLAIN]) == 0
     assert "passed: 5 columns checked" in capsys.readouterr().out

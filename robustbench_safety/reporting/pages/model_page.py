@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustbench_safety.records import ScoreRecord, Suite
+from robustbench_safety.records import Score, ScoreRecord, Suite
 from robustbench_safety.reporting.charts.from_field import Field, field_of
 from robustbench_safety.reporting.charts.from_record import words
 from robustbench_safety.reporting.charts.heat_map import N_SHADES
+from robustbench_safety.reporting.charts.shapes import amount
 from robustbench_safety.reporting.filing import Filed
 from robustbench_safety.reporting.pages.environment import one_line, render
 from robustbench_safety.reporting.pages.model_charts import charts_of
@@ -16,7 +17,7 @@ from robustbench_safety.reporting.pages.provenance import provenance
 from robustbench_safety.reporting.reproduce import reproduction
 from robustbench_safety.reporting.rows import Board, Row
 from robustbench_safety.reporting.shipped import shipped_suite
-from robustbench_safety.reporting.tables import interval_note, number, shown, shown_interval
+from robustbench_safety.reporting.tables import NOTE_MARK, interval_note, number, shown, shown_interval
 
 __all__ = ["Headline", "Shelf", "headlines", "model_page", "report_page", "shelf_of"]
 
@@ -100,7 +101,7 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
         "interval_note": interval_note(record.scores[name] for name in record.columns),
         # A few are read beside the columns; of many the table of all scores tells.
         "beside": [
-            (words(name), shown(record.scores[name]))
+            (words(name), _with_unit(record.scores[name]))
             for name in record.beside
             if len(record.beside) <= _MOST_BESIDE
         ],
@@ -118,6 +119,13 @@ def _context(record: ScoreRecord, digest: str, row: Row | None, shelf: Shelf) ->
         "provenance": provenance(record, digest),
         "reproduction": reproduction(record, suite),
     }
+
+
+def _with_unit(score: Score) -> str:
+    if score.value is None:
+        return shown(score)
+    mark, worst = NOTE_MARK if score.note else "", f" ({words(score.worst)})" if score.worst else ""
+    return f"{amount(score.value, score.unit)}{mark}{worst}"
 
 
 def _own_flags(record: ScoreRecord) -> list[str]:

@@ -128,6 +128,11 @@ def test_ranks_are_intervals_and_the_front_is_said(
     assert n_front > 0
 
 
+def test_what_stands_beside_the_columns_has_its_unit(pages: dict[str, tuple[ScoreRecord, str]]) -> None:
+    (html,) = (html for stem, (_, html) in pages.items() if stem.startswith("resnet-4b-pgd--ceed8b30"))
+    assert "clean error 22.80 %, worst corruption 58.79 % (contrast), " in Page(html).text
+
+
 def test_clean_is_set_against_a_column_of_other_images(pages: dict[str, tuple[ScoreRecord, str]]) -> None:
     for record, html in pages.values():
         if record.suite.name == "cifar10-safety-generated":
