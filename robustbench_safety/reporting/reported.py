@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from robustbench_safety.reporting.columns import columns_of_suite
 from robustbench_safety.suites import load_suite
 
 __all__ = ["ReportedRow", "ReportedScore", "read_reported", "reported_rows"]
+
+
+#: Made of shares, and a share itself. A drop may be negative, what is divided by a baseline above 100.
+_WITHIN = ("mean", "worst", "pooled")
+_LARGEST_RATIO = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +53,22 @@ def read_reported(leaderboard: Path) -> list[ReportedTable]:
         UnknownNameError: There is no suite of the name that it gives.
     """
     tables = []
-    for path in sorted((leaderboard / "reported").glob("*.yaml")):
+    for path in sorted((leaderboard / "reported").glob("*.y*ml")):
+        if path.suffix != ".yaml":
+            raise FileFormatError(f"{path}", expected="a name that ends in .yaml", fix="rename it")
         table = read_yaml(path, ReportedTable)
         if table.name != path.stem:
             raise FileFormatError(f"{path}: name", expected=path.stem, found=table.name)
-        _check_columns(path, table, load_suite(table.suite))
+        _check_columns(path, table, _suite_of(path, table))
         tables.append(table)
     return tables
+
+
+def _suite_of(path: Path, table: ReportedTable) -> Suite:
+    try:
+        return load_suite(table.suite)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{path}: {error.what}", expected=error.expected, fix=error.fix) from error
 
 
 def reported_rows(tables: list[ReportedTable]) -> list[ReportedRow]:
@@ -84,10 +99,23 @@ def _check_columns(path: Path, table: ReportedTable, suite: Suite) -> None:
                 raise UnknownNameError.among(
                     f"column of suite {suite.name}", name, known, fix=f"correct {path}"
                 )
-            # A drop and an effective robustness may be negative; no other number of a table is.
-            if known[name].unit == "fraction" and abs(number.value) > 200:
+            low, high = _range_of(name, known[name].unit, suite)
+            if not low <= number.value <= high:
+                unit = known[name].unit.replace("fraction", "percent, as the tables show it")
                 raise FileFormatError(
                     f"{path}: {row.name}: {name}",
-                    expected="percent, as the tables show it",
+                    expected=f"{unit}, from {low:g} to {high:g}",
                     found=str(number.value),
                 )
+
+
+def _range_of(name: str, unit: str, suite: Suite) -> tuple[float, float]:
+    """Return where the numbers of a column can lie, in the units of the tables."""
+    if unit == "nats":
+        return 0, math.inf
+    if unit == "score":
+        return -math.inf, math.inf
+    aggregate = next((one for one in suite.aggregates if one.id == name), None)
+    if aggregate is None or aggregate.reduce in _WITHIN:
+        return 0, 100
+    return (0, _LARGEST_RATIO) if aggregate.reduce == "normalised" else (-_LARGEST_RATIO, _LARGEST_RATIO)

@@ -54,8 +54,13 @@ def test_a_reported_row_shows_its_numbers_as_printed_and_says_what_is_recalled(t
     ("change", "error", "words"),
     [
         (("corruptions:", "corruption:"), UnknownNameError, "expected one like corruptions"),
-        (("cifar10-safety", "cifar10-safty"), UnknownNameError, "cifar10-safety"),
-        (("9.5", "9500"), FileFormatError, "expected percent"),
+        (
+            ("cifar10-safety", "cifar10-safty"),
+            UnknownNameError,
+            r"paper\.yaml: unknown suite",
+        ),
+        (("9.5", "109.5"), FileFormatError, "expected percent, as the tables show it, from 0 to 100"),
+        (("9.5", "-9.5"), FileFormatError, "expected percent"),
         (("recalled", "sure"), FileFormatError, "certainty"),
         (("name: paper", "name: other"), FileFormatError, "expected paper; found other"),
         (("value: 9.5, ", ""), FileFormatError, "value"),
@@ -67,6 +72,23 @@ def test_a_table_with_a_mistake_is_refused_with_the_place(
 ) -> None:
     with pytest.raises(error, match=words):
         board_text(tmp_path, TABLE.replace(*change))
+
+
+@pytest.mark.parametrize(("column", "value"), [("corruptions", 150.0), ("relative_mce", -3.0)])
+def test_what_is_divided_by_a_baseline_may_lie_beyond_100_and_a_difference_below_0(
+    tmp_path: Path, column: str, value: float
+) -> None:
+    own = TABLE.replace("cifar10-safety", "imagenet-safety").replace("corruptions", column)
+    text, _ = board_text(tmp_path, own.replace("9.5", str(value)))
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert float(row[column]) == value
+
+
+def test_a_table_that_nothing_would_read_is_refused(tmp_path: Path) -> None:
+    board_text(tmp_path)
+    (tmp_path / "reported" / "paper.yaml").rename(tmp_path / "reported" / "paper.yml")
+    with pytest.raises(FileFormatError, match=r"paper\.yml; expected a name that ends in \.yaml"):
+        boards(tmp_path)
 
 
 def test_every_committed_number_has_a_source_and_a_certainty() -> None:
