@@ -7,7 +7,7 @@ with the predictions at hand ``recomputed``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,7 +18,7 @@ from robustbench_safety.companion import Companion, read_companion
 from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import FileFormatError, IncompatiblePredictionsError, UsageError
 from robustbench_safety.files import digest_of, read_json
-from robustbench_safety.records import Score, ScoreInterval, ScoreRecord, Verification
+from robustbench_safety.records import Curves, Score, ScoreInterval, ScoreRecord, Verification
 from robustbench_safety.reporting.checking import (
     Finding,
     Rules,
@@ -229,7 +229,26 @@ def compare_scores(
             path = one.condition.path
             if path not in own or not near(own[path], one.value, tolerance=tolerance):
                 found.append((cell, _differs(f"{cell} on {path}", str(own.get(path)), str(one.value))))
-    return found
+    return [*found, *_compare_curves(record.curves, again.curves)]
+
+
+def _compare_curves(first: Curves, second: Curves) -> Iterator[tuple[str, Finding]]:
+    for kind in Curves.model_fields:
+        sent, made = getattr(first, kind), getattr(second, kind)
+        for name in sorted({*sent, *made}):
+            numbers = [list(_numbers(curves.get(name, ()))) for curves in (sent, made)]
+            alike = len(numbers[0]) == len(numbers[1]) and all(map(near, *numbers))
+            if not alike:
+                yield name, _differs(f"curves.{kind}.{name}", "another curve", "the curve")
+
+
+def _numbers(curve: object) -> Iterator[float]:
+    """Yield every number of a curve; of a bin without images something that no number is."""
+    if isinstance(curve, tuple | list):
+        for one in curve:
+            yield from _numbers(one)
+    else:
+        yield float(curve) if isinstance(curve, int | float) else -1e9
 
 
 def _differs(what: str, found: str, expected: str) -> Finding:

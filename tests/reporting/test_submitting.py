@@ -14,6 +14,7 @@ import pytest
 
 from robustbench_safety.cli.app import run
 from robustbench_safety.companion import Companion
+from robustbench_safety.data import DataRoot
 from robustbench_safety.errors import (
     FileFormatError,
     IncompatiblePredictionsError,
@@ -24,6 +25,8 @@ from robustbench_safety.errors import (
 from robustbench_safety.evaluation import rescore
 from robustbench_safety.files import read_json
 from robustbench_safety.records import Score, ScoreRecord
+from robustbench_safety.reporting.checking import rules_of
+from robustbench_safety.reporting.checking.curve_checks import check_curves
 from robustbench_safety.reporting.filing import file_of, write_record
 from robustbench_safety.reporting.leaderboard import build_tables
 from robustbench_safety.reporting.submitting import add_record
@@ -247,6 +250,14 @@ FORGED: list[tuple[str, Forge]] = [
         update={"model": r.model.model_copy(update={"trained_on": ("digits-c",)})})),
     ("score c_rms; expected fraction, lower", lambda r: scored(r, "c_rms", direction="higher")),
     ("score corruptions; expected fraction, lower", lambda r: scored(r, "corruptions", direction="higher")),
+    ("reliability of clean_rms; expected the curve by the companion",
+     lambda r: drawn(r, reliability={"clean_rms": ((850, 0.99, 0.99),)})),
+    ("reliability of clean_rms; expected the curve by the companion", lambda r: drawn(r, reliability={
+        "clean_rms": tuple((n, mean, mean) for n, mean, _ in r.curves.reliability["clean_rms"])})),
+    ("risk and coverage of clean_rms", lambda r: drawn(r, risk_coverage={"clean_rms": (0.0,) * 100})),
+    ("histogram of blobs_auroc", lambda r: drawn(r, ood_histogram={
+        "blobs_auroc": ((-1.0, -0.1), (850, *[0] * 49), (*[0] * 49, 10000))})),
+    ("curves: x; expected those of the suite's cells", lambda r: drawn(r, risk_coverage={"x": (0.0,)})),
     ("display_name; expected 1 to 200", lambda r: r.model_copy(
         update={"display_name": "digits CNN\u202e plain", "slug": "digits-cnn-plain"})),
     ("display_name; expected 1 to 200", lambda r: r.model_copy(
@@ -282,6 +293,12 @@ def alone(record: ScoreRecord, cell: str, value: float, *, into: str) -> ScoreRe
     return scored(record, into, value=float(np.mean([one for one in of_parts if one is not None])))
 
 
+def drawn(record: ScoreRecord, **curves: dict[str, object]) -> ScoreRecord:
+    """Return the record with some curves that are others."""
+    own = {kind: getattr(record.curves, kind) | changed for kind, changed in curves.items()}
+    return record.model_copy(update={"curves": record.curves.model_copy(update=own)})
+
+
 def narrow(record: ScoreRecord, *names: str) -> ScoreRecord:
     """Return the record with intervals that say more than is known."""
     for name in names:
@@ -296,6 +313,24 @@ def surer(record: ScoreRecord, name: str) -> ScoreRecord:
     interval = record.scores[name].interval
     assert interval is not None
     return scored(record, name, interval=interval.model_copy(update={"level": 0.5}))
+
+
+def test_what_float32_cannot_tell_apart_leaves_open_how_the_risk_rises(
+    record: ScoreRecord, companion: Companion
+) -> None:
+    rules = rules_of(record, data=DataRoot.default())
+    sure = {
+        name: replace(rows, scores={"msp": -np.ones(len(rows.source_ids), np.float32)} if rows.scores else {})
+        for name, rows in companion.datasets.items()
+    }
+    sure["digits"].confidence = np.ones(850, np.float32)
+    saturated = Companion(sure)
+    risks = record.curves.risk_coverage["clean_rms"]
+    one_bin = ((0, None, None),) * 14 + ((850, 1.0, 1 - risks[-1]),)
+    honest = drawn(record, reliability={"clean_rms": one_bin})
+    assert list(check_curves(honest, saturated, rules)) == []
+    worse = drawn(honest, risk_coverage={"clean_rms": (*risks[:-1], 0.0)})
+    assert [one.what for one in check_curves(worse, saturated, rules)] == ["risk and coverage of clean_rms"]
 
 
 @pytest.mark.parametrize(("said", "forge"), FORGED, ids=[said[:40] for said, _ in FORGED])

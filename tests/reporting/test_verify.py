@@ -246,6 +246,19 @@ def test_a_record_whose_predictions_are_at_hand_is_recomputed(tmp_path: Path, re
     assert (check.n_recomputed, check.findings) == (1, [])
 
 
+def test_a_curve_that_its_predictions_do_not_give_is_found(tmp_path: Path, recomputed: Path) -> None:
+    record = read_json(RECORD, ScoreRecord)
+    (name, *_) = record.curves.reliability
+    curves = record.curves.model_copy(update={"reliability": {name: ((240, 0.9, 0.9),)}})
+    write_record(
+        recomputed, record.model_copy(update={"curves": curves}), rescore(RUN, suite=SUITE).companion
+    )
+    build_tables(recomputed)
+    check = verify_board(recomputed, predictions=tmp_path / "predictions")
+    assert check.n_recomputed == 1
+    assert f"curves.reliability.{name}" in [finding.what for _, finding in check.findings]
+
+
 def test_a_number_that_its_predictions_do_not_give_is_found(tmp_path: Path, recomputed: Path) -> None:
     record = read_json(RECORD, ScoreRecord)
     better = tuple(one.model_copy(update={"value": 0.01}) for one in record.conditions["c_rms"])

@@ -16,6 +16,7 @@ from robustbench_safety.reporting.checking.board_checks import (
     superseded,
 )
 from robustbench_safety.reporting.checking.companion_checks import check_companion, determined
+from robustbench_safety.reporting.checking.curve_checks import check_curves
 from robustbench_safety.reporting.checking.findings import Finding, near
 from robustbench_safety.reporting.checking.interval_checks import check_intervals
 from robustbench_safety.reporting.checking.number_checks import check_numbers
@@ -76,5 +77,7 @@ def check_record(
         yield from check_numbers(record, rules)
         found = list(check_companion(record, companion, rules))
         yield from found
+        if not found:
+            yield from check_curves(record, companion, rules)
         if intervals and not found:
             yield from check_intervals(record, companion, rules)
