@@ -133,6 +133,9 @@ def listed_records(leaderboard: Path) -> Iterator[Filed]:
 def _each(leaderboard: Path, read: Callable[[Path], Filed]) -> Iterator[Filed]:
     folder = records_folder(leaderboard)
     for path in sorted(folder.glob("*/*.json")):
+        if path.exists() and not path.is_file():
+            # Who opened a pipe would wait for somebody to write into it.
+            raise FileFormatError(f"{path} is no file", expected="a record", fix="remove it")
         filed = read(path)
         expected = record_path(leaderboard, filed.record, digest=filed.digest)
         if path != expected:

@@ -107,6 +107,8 @@ def _strays(folder: Path) -> Iterator[tuple[Path, Finding]]:
             yield path, Finding(what="is a link", expected="a file", fix="remove it")
         elif path.is_dir() or hidden:
             continue  # a run that was killed leaves hidden files, which nothing reads
+        elif not path.is_file():
+            yield path, Finding(what="is no file", expected="a record", fix="remove it")
         elif len(inside) != _DEPTH or path.suffix not in (".json", ".parquet"):
             expected = "records/SUITE/NAME.json, and NAME.parquet beside it"
             yield path, Finding(what="is no record", expected=expected, fix="remove it")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,17 @@ def test_records_come_one_at_a_time_by_suite_and_name(tmp_path: Path, record: Sc
     found = filed_records(tmp_path)
     assert next(found).record.slug == "a"
     assert [filed.record.slug for filed in found] == ["b", "c"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_never_opened(
+    tmp_path: Path, record: ScoreRecord, make: Callable[[Path], None]
+) -> None:
+    path = record_path(tmp_path, record)
+    path.parent.mkdir(parents=True)
+    make(path)
+    with pytest.raises(FileFormatError, match="is no file; expected a record"):
+        list(listed_records(tmp_path))
 
 
 def test_a_listed_record_is_the_whole_one_without_its_details() -> None:

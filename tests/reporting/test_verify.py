@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,12 @@ def test_a_file_that_is_no_record_is_unreadable_and_the_others_are_still_checked
     check = verify_board(board)
     assert check.exit_code == 2
     assert len(check.findings) == 2
+
+
+def test_a_pipe_among_the_records_is_told_and_nobody_waits_for_it(board: Path) -> None:
+    os.mkfifo(board / "records" / "digits-safety" / "x--00000000.json")
+    assert verify_board(board).exit_code == 2
+    assert any("x--00000000.json: is no file; expected a record" in line for line in found(board))
 
 
 def test_a_circle_of_records_is_found(board: Path) -> None:
