@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from robustbench_safety.detection_measures import DETECTION_METRICS, DetectionMe
 from robustbench_safety.detectors import DETECTORS, fit_detector
 from robustbench_safety.errors import FileFormatError, UndefinedMetricError, UnknownNameError
 from robustbench_safety.measures import METRICS, Metric, Units
+from robustbench_safety.metric_options import check_options
 from robustbench_safety.metrics import Interval
 from robustbench_safety.recording import kept_interval, recorded_interval, rounded, scores_by_group
 from robustbench_safety.records import Cell, ConditionScore, GroupScore, Score, ScoreInterval
@@ -259,7 +259,7 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     if cell.metric in table:
         if cell.detector is not None:
             _check_detector(cell, cell.detector)
-        _check_options(cell, table[cell.metric])
+        check_options(cell, table[cell.metric].value)
         return table[cell.metric]
     known = {**METRICS, **DETECTION_METRICS}
     if cell.metric in known:
@@ -268,16 +268,6 @@ def metric_of(cell: Cell) -> Metric | DetectionMetric:
     raise FileFormatError(
         f"cell {cell.id}: metric", expected=f"one of {', '.join(sorted(known))}", found=cell.metric
     )
-
-
-def _check_options(cell: Cell, metric: Metric | DetectionMetric) -> None:
-    """Refuse an option that the metric does not have."""
-    parameters = inspect.signature(metric.value).parameters.values()
-    known = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY} - {"correct_in"}
-    for name in cell.options:
-        if name not in known:
-            fix = f"correct cell {cell.id}"
-            raise UnknownNameError.among(f"option of {cell.metric}", name, sorted(known), fix=fix)
 
 
 def _check_detector(cell: Cell, name: str) -> None:

@@ -47,6 +47,8 @@ class Metric:
     direction: Literal["lower", "higher"] = "lower"
     of_cues: bool = False
     """Whether the images need a shape and a texture."""
+    of_clips: bool = False
+    """Whether it compares the frames of clips; any other takes single images."""
     largest: float = 1.0
     """Largest value of one unit, where ``units`` are means: 15 of a top-5 distance."""
 
@@ -212,6 +214,7 @@ METRICS: dict[str, Metric] = {
         value=lambda o: metrics.flip_rate(o.clips, compare=o.compare),
         units=_flips_of_each,
         interval=_mean_interval,
+        of_clips=True,
     ),
     "rms_calibration_error": Metric(
         value=_of_confidence(metrics.rms_calibration_error),
@@ -322,6 +325,7 @@ METRICS: dict[str, Metric] = {
         units=lambda o: (metrics.top5_distances_per_clip(o.ranked, compare=o.compare),),
         interval=_distance_interval,
         unit="score",
+        of_clips=True,
         largest=_FARTHEST,
     ),
 }

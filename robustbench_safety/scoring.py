@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from robustbench_safety.aggregating import difference_of, groups_of, metric_of, score_of, worst_of
@@ -65,7 +65,9 @@ def needed_conditions(suite: Suite, data: DataRoot) -> dict[Condition, list[Cell
                 needed.setdefault(condition, [])
         for condition in answered_conditions(cell, data):
             needed.setdefault(condition, [])
-        for condition in cell_conditions(cell, suite, data):
+        shown = cell_conditions(cell, suite, data)
+        _check_frames(cell, shown)
+        for condition in shown:
             needed.setdefault(condition, []).append(cell)
     return needed
 
@@ -91,6 +93,22 @@ def _check_metric(cell: Cell, data: DataRoot) -> None:
             f"cell {cell.id}: metric {cell.metric}",
             expected=f"a dataset with a class map and the group columns {' and '.join(CUES)}",
             found=f"{cell.dataset}, without {' and '.join(missing)}",
+        )
+
+
+def _check_frames(cell: Cell, shown: Sequence[Condition]) -> None:
+    """Check that frames of clips are compared and nothing else is, and single images are anything else's.
+
+    A clip is one source image: of its frames taken one by one no interval would be right.
+    """
+    metric = metric_of(cell)
+    of_clips = not isinstance(metric, DetectionMetric) and metric.of_clips
+    odd = next((condition for condition in shown if (condition.kind == "sequence") != of_clips), None)
+    if odd is not None:
+        raise FileFormatError(
+            f"cell {cell.id}: metric {cell.metric}",
+            expected="sequences" if of_clips else "single images: of sequences there are flips and distances",
+            found=f"{odd.path} of dataset {cell.dataset}",
         )
 
 

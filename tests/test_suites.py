@@ -355,6 +355,31 @@ def test_a_shape_bias_of_images_without_shape_and_texture_is_refused(dataset: st
         needed_conditions(suite_of_cell(cell), NOWHERE)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "metric", "said"),
+    [
+        (
+            "cifar-10-p",
+            "error_rate",
+            "expected single images: .*found cifar-10-p/sequence/gaussian_noise",
+        ),
+        ("cifar-10-p", "rms_calibration_error", "expected single images"),
+        ("cifar-10", "flip_rate", "expected sequences; found cifar-10/clean/clean-0 of dataset cifar-10"),
+        ("cifar-10-c", "top5_distance", "expected sequences"),
+    ],
+)
+def test_frames_are_compared_and_never_counted_as_images(dataset: str, metric: str, said: str) -> None:
+    cell = Cell(id="one", dataset=dataset, metric=metric)
+    with pytest.raises(FileFormatError, match=f"cell one: metric {metric}; {said}"):
+        needed_conditions(suite_of_cell(cell), NOWHERE)
+
+
+def test_frames_are_no_unknown_images_either() -> None:
+    cell = Cell(id="one", dataset="cifar-10-p", metric="auroc", detector="msp", in_distribution="cifar-10")
+    with pytest.raises(FileFormatError, match="expected single images"):
+        needed_conditions(suite_of_cell(cell), NOWHERE)
+
+
 def suite_of_cell(cell: Cell) -> Suite:
     return Suite(
         name="own", version=1, title="t", label_space="cifar-10", seed=0, cells=(cell,), columns=(cell.id,)
