@@ -121,13 +121,18 @@ def score(
 def rescore(
     run_folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run folder that `rbs score` printed.")],
     suite: SuiteOption,
+    data: DataOption = None,
     leaderboard: LeaderboardOption = Path("leaderboard"),
     baseline: BaselineOption = None,
 ) -> None:
-    """Make the record again from stored predictions, without the model and the images."""
-    from robustbench_safety.cli.commands import run_rescore
+    """Make the record again from stored predictions, without the model and the images.
 
-    run_rescore(leaderboard, run_folder, suite, baseline or [])
+    Labels in files of their own (ReaL, CIFAR-10H) are read again, under --data.
+    """
+    from robustbench_safety.cli.commands import run_rescore
+    from robustbench_safety.cli.options import data_root_of
+
+    run_rescore(leaderboard, run_folder, suite, data=data_root_of(data), baseline=baseline or [])
 
 
 @app.command()

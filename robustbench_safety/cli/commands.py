@@ -78,15 +78,27 @@ def run_score(
     _report(evaluation, leaderboard)
 
 
-def run_rescore(leaderboard: Path, run_folder: Path, suite: str, baseline: Sequence[Path]) -> None:
+def run_rescore(
+    leaderboard: Path, run_folder: Path, suite: str, *, data: DataRoot, baseline: Sequence[Path]
+) -> None:
     """Make the record again, file it, and say where it lies."""
-    _report(rescore(run_folder, suite=suite, baseline=baseline), leaderboard)
+    _report(rescore(run_folder, suite=suite, data=data, baseline=baseline), leaderboard)
 
 
 def write_baselines(record: Path, out: Path, suite: str | None) -> None:
     """Write one file for each baseline of the record's suite, and say where they lie."""
     measured = read_json(record, ScoreRecord)
-    for baseline in measured_baselines(measured, load_suite(suite or measured.suite.name)):
+    try:
+        chosen = load_suite(suite or measured.suite.name)
+    except UnknownNameError as error:
+        if suite is not None:
+            raise
+        raise UsageError(
+            f"{record} is of suite {measured.suite.name}, which is not shipped",
+            expected="the file of the suite",
+            fix="name it with --suite FILE",
+        ) from error
+    for baseline in measured_baselines(measured, chosen):
         path = out / f"{baseline.name}.yaml"
         write_yaml(path, baseline)
         _say_places({"baseline": path})

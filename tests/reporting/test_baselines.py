@@ -85,6 +85,18 @@ def measured(folder: Path, reference: Evaluation) -> list[Path]:
     return [folder / "own" / "small-c.yaml", folder / "own" / "small-p.yaml"]
 
 
+def test_the_suite_of_a_record_is_asked_for_where_it_is_not_shipped(
+    folder: Path, reference: Evaluation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(folder / "record.json", reference.record)
+    asked = ["suites", "baseline", str(folder / "record.json"), "--out", str(folder / "none")]
+    assert run(asked) == 2
+    assert "is of suite divided, which is not shipped; expected the file" in capsys.readouterr().err
+    assert run([*asked, "--suite", "digits-sfety"]) == 2
+    assert "unknown suite 'digits-sfety'" in capsys.readouterr().err
+    assert not (folder / "none").exists()
+
+
 def test_scores_are_divided_by_the_baseline_s_and_noted_where_nobody_has_verified_it(
     reference: Evaluation,
 ) -> None:

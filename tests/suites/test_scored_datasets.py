@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import log_softmax
 
+from robustbench_safety.cli.app import run
 from robustbench_safety.data import DataRoot
 from robustbench_safety.data.builtin import DigitsReader
 from robustbench_safety.errors import DataError
 from robustbench_safety.evaluation import Evaluation, rescore, score
-from robustbench_safety.files import file_digest
+from robustbench_safety.files import file_digest, read_json
 from robustbench_safety.labels import class_digest, class_map_digest
 from robustbench_safety.metrics import independent_difference, wilson_interval
 from robustbench_safety.predictions import Predictions, read_predictions
 from robustbench_safety.recording import recorded_interval, rounded
+from robustbench_safety.records import ScoreRecord
 from tests.golden.make import RUN
 
 CLEAN = "conditions: [{kind: clean, names: [clean], levels: [0]}]\nlabel_space: digits\n"
@@ -182,6 +184,18 @@ def test_labels_of_people_are_scored_from_the_predictions_on_the_images_they_bel
     wrong = ~most[np.arange(50), logits.argmax(axis=1)]
     assert scores["error"].value == rounded(wrong.mean())
     assert scores["original_error"].value == rounded(1 - predictions.correct.mean())
+
+
+def test_rescoring_finds_the_labels_under_data(
+    people: Evaluation, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = ["--suite", str(folder / "people.yaml"), "--leaderboard", str(tmp_path)]
+    assert run(["rescore", str(people.run_folder), *suite, "--data", str(folder)]) == 0
+    capsys.readouterr()
+    (path,) = tmp_path.rglob("people/*.json")
+    again = read_json(path, ScoreRecord)
+    assert again.scores == people.record.scores
+    assert again.kind == people.record.kind
 
 
 def test_the_record_keeps_the_digest_of_the_file_of_labels(people: Evaluation, folder: Path) -> None:
