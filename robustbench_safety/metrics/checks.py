@@ -26,12 +26,12 @@ IntArray: TypeAlias = NDArray[np.int64]
 
 
 def finite(values: ArrayLike, name: str, *, ndim: int = 1) -> FloatArray:
-    """Return ``values`` as float64 with ``ndim`` dimensions; refuse it if empty or not finite."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise UndefinedMetricError(f"{name} is not numeric", expected="numbers", found=f"dtype {array.dtype}")
-    _check_shape(array, name, ndim)
-    array = array.astype(np.float64)
+    """Return ``values`` as float64 with ``ndim`` dimensions; refuse it if empty, not finite or masked."""
+    given = _plain(values, name)
+    if given.dtype.kind not in "biuf":
+        raise UndefinedMetricError(f"{name} is not numeric", expected="numbers", found=f"dtype {given.dtype}")
+    _check_shape(given, name, ndim)
+    array = given.astype(np.float64)
     bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         raise UndefinedMetricError(
@@ -45,7 +45,7 @@ def finite(values: ArrayLike, name: str, *, ndim: int = 1) -> FloatArray:
 
 def class_indices(values: ArrayLike, name: str, *, ndim: int = 1, n_classes: int | None = None) -> IntArray:
     """Return ``values`` as int64 class indices; refuse it if empty, not integral, negative or too large."""
-    array = np.asarray(values)
+    array = _plain(values, name)
     _check_shape(array, name, ndim)
     if array.dtype.kind not in "iu":
         raise UndefinedMetricError(
@@ -110,13 +110,23 @@ def count_option(value: int, name: str, *, at_least: int = 1) -> None:
 
 def fraction_option(value: float, name: str, *, one_allowed: bool = False) -> None:
     """Refuse an option that must lie strictly between 0 and 1, or be 1 where that is allowed."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not (number and (0 < value < 1 or (one_allowed and value == 1))):
         raise UsageError(
             f"{name} cannot be used",
             expected="a fraction above 0 and " + ("at most 1" if one_allowed else "below 1"),
             found=repr(value),
         )
+
+
+def _plain(values: ArrayLike, name: str) -> NDArray[np.generic]:
+    """Return ``values`` as an array; refuse a mask that hides some, which NumPy would forget here."""
+    hidden = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+    if hidden:
+        raise UndefinedMetricError(
+            f"{name} is masked", expected="a value of every sample", found=f"{hidden} that are hidden"
+        )
+    return np.asarray(values)
 
 
 def _check_shape(array: NDArray[np.generic], name: str, ndim: int) -> None:

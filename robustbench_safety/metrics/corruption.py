@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
 
 from robustbench_safety.errors import UndefinedMetricError
 from robustbench_safety.metrics.by_name import (
@@ -211,9 +214,9 @@ def _sum(levels: FloatArray) -> float:
 def _sum_of(baseline: Mapping[str, Levels | float], name: str, n_levels: int) -> float:
     """Return the baseline's sum over as many severities; a single number is the mean over them."""
     value = baseline[name]
-    if isinstance(value, int | float):
-        return n_levels * number_between(value, _of(name))
-    return _baseline_sum(value, _of(name), n_levels)
+    if np.ndim(value) == 0:
+        return n_levels * number_between(cast(float, value), _of(name))
+    return _baseline_sum(cast(Levels, value), _of(name), n_levels)
 
 
 def _of(name: str) -> str:

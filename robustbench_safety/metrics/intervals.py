@@ -302,10 +302,11 @@ def unseen_share(n: int, *, level: float) -> float:
 
 def _check_events(n_events: int, n: int, level: float) -> None:
     fraction_option(level, "level")
-    if n < 1 or not 0 <= n_events <= n:
+    whole = all(isinstance(count, int | np.integer) for count in (n_events, n))
+    if not whole or n < 1 or not 0 <= n_events <= n:
         raise UndefinedMetricError(
             "the count is no part of its total",
-            expected="0 to n events of at least 1",
+            expected="0 to n events of at least 1, in whole numbers",
             found=f"{n_events} of {n}",
         )
 

@@ -116,8 +116,9 @@ def scaled_logits(logits: FloatArray, *, temperature: float | FloatArray) -> Flo
         >>> scaled_logits(np.array([[2.0, 1.0]]), temperature=2.0)
         array([[1. , 0.5]])
     """
-    z, each = finite(logits, "logits", ndim=2), np.asarray(temperature, dtype=np.float64)
-    if not (np.isfinite(each).all() and (each > 0).all()):
+    z, each = finite(logits, "logits", ndim=2), np.asarray(temperature)
+    numeric = each.dtype.kind in "iuf"
+    if not (numeric and np.isfinite(each).all() and (each > 0).all()):
         raise UsageError(
             "temperature cannot be used", expected="a finite number above 0", found=repr(temperature)
         )

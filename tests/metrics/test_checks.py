@@ -1,5 +1,7 @@
 """Tests of what every metric demands of its input."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,15 @@ def test_arrays_of_different_lengths_are_refused() -> None:
         checks.same_length(np.zeros(2), np.zeros(3), "predicted and labels")
 
 
+def test_a_mask_that_hides_a_value_is_refused_and_an_empty_one_is_not() -> None:
+    hidden = np.ma.array([0.5, 0.9], mask=[True, False])
+    with pytest.raises(UndefinedMetricError, match=r"scores is masked; .*; found 1 that are hidden"):
+        checks.finite(hidden, "scores")
+    with pytest.raises(UndefinedMetricError, match="labels is masked"):
+        checks.class_indices(np.ma.array([0, 1], mask=[False, True]), "labels")
+    assert checks.finite(np.ma.array([0.5, 0.9]), "scores").tolist() == [0.5, 0.9]
+
+
 @pytest.mark.parametrize("value", [0, -1, True, 2.0])
 def test_a_count_option_takes_whole_numbers_from_its_minimum(value: int) -> None:
     with pytest.raises(UsageError, match="bins cannot be used"):
@@ -62,3 +73,5 @@ def test_a_fraction_option_lies_strictly_between_zero_and_one(value: float) -> N
 
 def test_one_is_a_fraction_where_it_is_allowed() -> None:
     checks.fraction_option(1.0, "tpr", one_allowed=True)
+    single: Any = np.float32(0.5)
+    checks.fraction_option(single, "level")

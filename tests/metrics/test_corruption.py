@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_a_single_number_of_the_baseline_is_its_mean_over_the_severities() -> No
     assert mean_corruption_error(ERRORS, baseline=means) == pytest.approx(0.65, abs=1e-15)
     relative = relative_mean_corruption_error(ERRORS, 0.1, means, 0.3)
     assert relative == pytest.approx(relative_mean_corruption_error(ERRORS, 0.1, BASELINE, 0.3), abs=1e-14)
+
+
+def test_a_single_number_of_numpy_is_one_too() -> None:
+    errors = {"fog": [0.25, 0.5]}
+    numbers: tuple[Any, ...] = (np.float32(0.5), np.float64(0.5), np.array(0.5))
+    for mean in numbers:
+        assert mean_corruption_error(errors, baseline={"fog": mean}) == 0.75
+        assert relative_mean_corruption_error(errors, 0.25, {"fog": mean}, 0.25) == 0.5
 
 
 def test_without_a_baseline_the_mean_corruption_error_is_the_mean_error() -> None:

@@ -41,7 +41,7 @@ def test_count_intervals_agree_with_scipy(n_events: int, n: int, level: float) -
 
 
 @pytest.mark.parametrize("interval", [wilson_interval, clopper_pearson_interval])
-@pytest.mark.parametrize(("n_events", "n"), [(0, 0), (-1, 5), (6, 5)])
+@pytest.mark.parametrize(("n_events", "n"), [(0, 0), (-1, 5), (6, 5), (1.5, 5), (1, 5.5)])
 def test_a_count_must_be_part_of_its_total(interval: type, n_events: int, n: int) -> None:
     with pytest.raises(UndefinedMetricError, match="no part of its total"):
         interval(n_events, n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,12 @@ def test_scaling_divides_the_logits_and_keeps_the_classes() -> None:
 def test_a_temperature_that_is_none_is_refused(temperature: float | Floats) -> None:
     with pytest.raises(UsageError, match="temperature cannot be used"):
         scaled_logits(np.ones((2, 3)), temperature=temperature)
+
+
+def test_a_temperature_that_is_no_number_is_refused() -> None:
+    written: Any = "2"
+    with pytest.raises(UsageError, match=r"temperature cannot be used; .*; found '2'"):
+        scaled_logits(np.ones((2, 3)), temperature=written)
 
 
 def test_one_temperature_each_means_as_many_as_images() -> None:
