@@ -30,8 +30,9 @@ _HISTOGRAM_BINS = 50
 
 def rounded(value: float) -> float:
     """Return the value as a record keeps it."""
-    # Further digits differ between versions of the libraries, and a record should not.
-    return round(float(value), 10)
+    # Further digits differ between versions of the libraries, and a record should not. Nor is there a minus
+    # before what is left of a difference of equal numbers: 0 is added to -0.
+    return round(float(value), 10) + 0.0
 
 
 def recorded_interval(interval: Interval) -> ScoreInterval:

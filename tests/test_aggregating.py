@@ -312,6 +312,8 @@ def test_numbers_are_kept_to_ten_digits_after_the_point() -> None:
     assert rounded(1 / 3) == 0.3333333333
     assert rounded(np.float64(2 / 3)) == 0.6666666667
     assert type(rounded(np.float64(0.5))) is float
+    # What is left of a difference of equal numbers is nothing, on neither side of it.
+    assert str(rounded(-1e-17)) == "0.0"
     kept = recorded_interval(Interval(low=1 / 3, high=2 / 3, method="m", level=0.9))
     assert (kept.low, kept.high, kept.method, kept.level) == (0.3333333333, 0.6666666667, "m", 0.9)
 
