@@ -15,7 +15,7 @@ from robustbench_safety.metrics import (
     rms_calibration_error_hendrycks,
     rms_calibration_interval,
 )
-from robustbench_safety.metrics.calibration_intervals import _Conditions
+from robustbench_safety.metrics.calibration_intervals import LastBin, _Conditions
 from robustbench_safety.metrics.resampling import blocks, draw_counts
 from tests.long_checks import LONG
 
@@ -48,6 +48,25 @@ def test_the_rms_interval_covers_the_true_error(gap: float) -> None:
     error = np.sqrt(0.95 * 0.05 / SAMPLES)
     assert covered >= 0.95 - 2 * error
     assert gap < 0.1 or covered <= 0.95 + 2 * error
+
+
+@pytest.mark.parametrize(("n", "last_bin", "least", "most"), [
+    (500, "counted", 0.91, 0.94), (500, "skipped", 0.87, 0.93),
+    (240, "counted", 0.79, 0.90), (240, "skipped", 0.66, 0.88),
+])  # fmt: skip
+def test_of_few_bins_the_rms_interval_covers_as_little_as_is_said_of_it(
+    n: int, last_bin: LastBin, least: float, most: float
+) -> None:
+    for gap in (0.05, 0.2):
+        rng = np.random.default_rng(0)
+        intervals = [
+            rms_calibration_interval(*_answers(rng, n, gap), last_bin=last_bin, seed=r, draws=200)
+            for r in range(SAMPLES)
+        ]
+        # A skipped bin takes its images out of the target.
+        share = 1.0 if last_bin == "counted" else (n // 100 - 1) * 100 / n
+        covered = _share_covered(intervals, gap * np.sqrt(share))
+        assert least - 0.05 <= covered <= most + 0.05
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.05, 0.2])
