@@ -24,11 +24,12 @@ ABSENT = (
 )  # fmt: skip
 
 
+def metric_for(name: str) -> str:
+    return "flip_rate" if name.removesuffix("-generated").endswith("-p") else "error_rate"
+
+
 def suite_of(names: tuple[str, ...], label_space: str = "cifar-10") -> Suite:
-    cells = tuple(
-        Cell(id=f"error-{name}", dataset=name, metric="flip_rate" if "-p" in name else "error_rate")
-        for name in names
-    )
+    cells = tuple(Cell(id=f"error-{name}", dataset=name, metric=metric_for(name)) for name in names)
     ids = tuple(cell.id for cell in cells)
     return Suite(
         name="twenty", version=1, title="T", label_space=label_space, seed=0, cells=cells, columns=ids
